@@ -1,0 +1,83 @@
+"""Generate the models of the SDK from the contract.
+
+python internal/api/generate.py            write src/sandlot/models/_generated.py
+python internal/api/generate.py --check    fail if that file is not what would be written
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACT = ROOT / "internal" / "api" / "openapi.yaml"
+GENERATED = ROOT / "src" / "sandlot" / "models" / "_generated.py"
+
+OPTIONS = (
+    "--input-file-type=openapi",
+    "--openapi-scopes=schemas",
+    "--output-model-type=pydantic_v2.BaseModel",
+    "--base-class=sandlot.models._base.Model",
+    "--target-python-version=3.11",
+    "--enum-field-as-literal=all",
+    "--use-union-operator",
+    "--use-standard-collections",
+    "--use-schema-description",
+    "--use-field-description",
+    "--use-annotated",
+    "--field-constraints",
+    "--use-double-quotes",
+    "--use-unique-items-as-set",
+    "--disable-timestamp",
+    "--formatters",
+    "ruff-check",
+    "ruff-format",
+    "--custom-file-header=# Generated from internal/api/openapi.yaml by `make generate`. Do not edit.",
+)
+
+
+def generate() -> str:
+    """Run the generator; return the source of the models."""
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory) / "_generated.py"
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "datamodel_code_generator",
+                f"--input={CONTRACT}",
+                f"--output={output}",
+                *OPTIONS,
+            ],
+            check=True,
+            cwd=ROOT,
+        )
+        return output.read_text()
+
+
+def main() -> int:
+    """Write the models, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    _ = parser.add_argument("--check", action="store_true")
+    check: bool = parser.parse_args().check
+    wanted = generate()
+    if not check:
+        _ = GENERATED.write_text(wanted)
+        return 0
+    found = GENERATED.read_text() if GENERATED.exists() else ""
+    diff = list(
+        difflib.unified_diff(
+            found.splitlines(), wanted.splitlines(), "committed", "generated", lineterm=""
+        )
+    )
+    if diff:
+        print(*diff, "", f"{GENERATED.relative_to(ROOT)} is stale: run `make generate`", sep="\n")
+    return 1 if diff else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

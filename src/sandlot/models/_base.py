@@ -1,0 +1,22 @@
+"""What all models of the contract have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Model"]
+
+
+class Model(BaseModel):
+    """Base of the contract's models.
+
+    Fields that this version does not know are kept, so that nothing a newer server says is lost.
+    """
+
+    model_config = ConfigDict(extra="allow", defer_build=True, populate_by_name=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that travels over the wire: absent fields are left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

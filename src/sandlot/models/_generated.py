@@ -1,0 +1,613 @@
+# Generated from internal/api/openapi.yaml by `make generate`. Do not edit.
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+from sandlot.models._base import Model
+
+
+class ErrorDetail(Model):
+    """
+    What went wrong.
+    """
+
+    code: str
+    """
+    Reason for programs: `invalid_request` (400), `unauthorized` (401), `forbidden` (403), `not_found` (404),
+    `method_not_allowed` (405), `invalid_state`, `conflict`, `already_exists`, `idempotency_key_conflict` (409),
+    `too_large` (413), `internal_error` (500), `unsupported` (501), `agent_error` (502), `host_unavailable`
+    (503), `no_space` (507).
+    """
+    message: str
+    """
+    Reason for people.
+    """
+    request_id: str | None = None
+    """
+    Value of `X-Request-Id` of this response.
+    """
+
+
+class Health(Model):
+    """
+    Sign of life.
+    """
+
+    status: str
+    """
+    `ok`.
+    """
+    version: str
+    """
+    Version of the server.
+    """
+    message: str | None = None
+    """
+    `OK`, for probes that look for the word.
+    """
+
+
+class IsolationLimits(Model):
+    """
+    What enforces each limit: `cgroup` (for the sandbox as a whole), `rlimit` (for each process, or for each sandbox
+    in the case of `pids`), `file-size` (for each file), `none`.
+    """
+
+    memory: str | None = None
+    """
+    Of `memory_mb`.
+    """
+    pids: str | None = None
+    """
+    Of the number of processes.
+    """
+    cpu: str | None = None
+    """
+    Of `vcpus`.
+    """
+    disk: str | None = None
+    """
+    Of what is written to disk.
+    """
+
+
+class ServerLimits(Model):
+    """
+    Bounds that the server puts on requests.
+    """
+
+    max_output_bytes: int | None = None
+    """
+    Bytes that `exec` keeps of each stream unless asked for another number.
+    """
+    max_buffered_upload_bytes: int | None = None
+    """
+    Largest body of `files/write`.
+    """
+
+
+class CreateSandboxRequest(Model):
+    """
+    What a new sandbox shall be like. Fields left out are the server's to choose.
+    """
+
+    template: str | None = None
+    """
+    What the sandbox starts from; `minimal` if omitted.
+    """
+    vcpus: Annotated[int | None, Field(ge=0, le=64)] = None
+    """
+    Processors; 1 if 0 or omitted.
+    """
+    memory_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
+    """
+    Memory in MiB; 512 if 0 or omitted.
+    """
+    disk_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
+    """
+    Largest size of a file in MiB; 5120 if 0 or omitted.
+    """
+    timeout_sec: Annotated[int | None, Field(ge=0, le=2147483647)] = None
+    """
+    Seconds without activity after which the sandbox is paused; never if 0 or omitted.
+    """
+    name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = (
+        None
+    )
+    """
+    A name of your own, unique among the team's live sandboxes.
+    """
+    metadata: dict[str, str] | None = None
+    """
+    Labels to find sandboxes by.
+    """
+    env: dict[str, str] | None = None
+    """
+    Environment variables of every command.
+    """
+    cwd: str | None = None
+    """
+    Directory in which commands start; the home directory if omitted.
+    """
+    network: str | None = None
+    """
+    Network mode; `none` if omitted. Others need to be listed in `isolation.network`.
+    """
+
+
+class SandboxInfo(Model):
+    """
+    A sandbox as last seen by the server.
+    """
+
+    id: str
+    """
+    Id of the sandbox.
+    """
+    status: (
+        Literal[
+            "pending",
+            "starting",
+            "running",
+            "paused",
+            "stopped",
+            "error",
+            "missing",
+            "hibernated",
+        ]
+        | str
+    )
+    """
+    State of the sandbox.
+    """
+    status_reason: str | None = None
+    """
+    Why the sandbox is in this state, where nobody asked for it.
+    """
+    template: str
+    """
+    What the sandbox started from.
+    """
+    vcpus: int
+    """
+    Processors.
+    """
+    memory_mb: int
+    """
+    Memory in MiB.
+    """
+    disk_mb: int | None = None
+    """
+    Largest size of a file in MiB.
+    """
+    timeout_sec: int
+    """
+    Seconds without activity after which the sandbox is paused; never if 0.
+    """
+    name: str | None = None
+    """
+    Name given at creation.
+    """
+    metadata: dict[str, str] | None = None
+    """
+    Labels given at creation.
+    """
+    cwd: str | None = None
+    """
+    Directory in which commands start.
+    """
+    network: str | None = None
+    """
+    Network mode.
+    """
+    host_ip: str | None = None
+    """
+    Address of the host.
+    """
+    guest_ip: str | None = None
+    """
+    Address of the sandbox on its host.
+    """
+    created_at: AwareDatetime
+    """
+    When the sandbox was asked for.
+    """
+    started_at: AwareDatetime | None = None
+    """
+    When it last began to run.
+    """
+    last_active_at: AwareDatetime | None = None
+    """
+    When something last happened in it.
+    """
+    last_updated: AwareDatetime
+    """
+    When this record last changed.
+    """
+
+
+class StatsCurrent(Model):
+    """
+    What runs now. A paused sandbox reserves half of its memory.
+    """
+
+    running_count: int
+    """
+    Running sandboxes.
+    """
+    vcpus_reserved: int
+    """
+    Processors reserved for them.
+    """
+    memory_mb_reserved: int
+    """
+    Memory reserved in MiB.
+    """
+
+
+class StatsPeaks(Model):
+    """
+    The highest values of the last 30 days.
+    """
+
+    running_count: int
+    """
+    Running sandboxes.
+    """
+    vcpus: int
+    """
+    Processors reserved.
+    """
+    memory_mb: int
+    """
+    Memory reserved in MiB.
+    """
+
+
+class StatsSeries(Model):
+    """
+    Columns of equal length, one entry per bucket of time that has samples.
+    """
+
+    labels: list[AwareDatetime]
+    """
+    Starts of the buckets.
+    """
+    running: list[int]
+    """
+    Running sandboxes.
+    """
+    vcpus: list[int]
+    """
+    Processors reserved.
+    """
+    memory_mb: list[int]
+    """
+    Memory reserved in MiB.
+    """
+
+
+class MetricPoint(Model):
+    """
+    Use of resources at one time.
+    """
+
+    timestamp_unix: int
+    """
+    Seconds since 1970.
+    """
+    cpu_pct: float
+    """
+    0 to 100, of all processors of the sandbox.
+    """
+    mem_bytes: int
+    """
+    Memory in use.
+    """
+    disk_bytes: int
+    """
+    Disk in use.
+    """
+
+
+class ExecRequest(Model):
+    """
+    A command to run.
+    """
+
+    cmd: Annotated[str, Field(min_length=1)]
+    """
+    Program to run.
+    """
+    args: list[str] | None = None
+    """
+    Its arguments.
+    """
+    timeout_sec: float | None = None
+    """
+    Seconds after which the command is killed; 30 if 0 or omitted.
+    """
+    cwd: str | None = None
+    """
+    Directory to start in; relative ones start at the sandbox's own.
+    """
+    env: dict[str, str] | None = None
+    """
+    Environment variables beyond the sandbox's own.
+    """
+    user: str | None = None
+    """
+    User to run as; `user` is the only one of the local engine.
+    """
+    stdin: str | None = None
+    """
+    What the command reads; nothing if omitted.
+    """
+    stdin_encoding: Literal["utf-8", "base64"] | None = None
+    """
+    How `stdin` is written; `utf-8` if omitted.
+    """
+    max_output_bytes: Annotated[int | None, Field(ge=0, le=67108864)] = None
+    """
+    Bytes to keep of each stream; 10 MiB if omitted.
+    """
+
+
+class ExecResponse(Model):
+    """
+    What a command did.
+    """
+
+    sandbox_id: str
+    """
+    Id of the sandbox.
+    """
+    cmd: str
+    """
+    `cmd` of the request.
+    """
+    stdout: str
+    """
+    Standard output.
+    """
+    stderr: str
+    """
+    Standard error.
+    """
+    exit_code: int
+    """
+    Exit code; 126 or 127 if it could not be run, -1 if a signal ended it.
+    """
+    duration_ms: int
+    """
+    How long it ran.
+    """
+    encoding: Literal["utf-8", "base64"] | str
+    """
+    How `stdout` and `stderr` are written.
+    """
+    signal: str | None = None
+    """
+    Name of the signal that ended it, such as `SIGKILL`.
+    """
+    timed_out: bool | None = None
+    """
+    It was killed after `timeout_sec`.
+    """
+    truncated: bool | None = None
+    """
+    Output was discarded.
+    """
+
+
+class ExecStreamStart(Model):
+    """
+    First message of the client.
+    """
+
+    type: Literal["start"]
+    cmd: Annotated[str, Field(min_length=1)]
+    """
+    Program to run.
+    """
+    args: list[str] | None = None
+    """
+    Its arguments.
+    """
+    timeout_sec: float | None = None
+    """
+    Seconds after which the command is killed; never if 0 or omitted.
+    """
+    cwd: str | None = None
+    """
+    Directory to start in.
+    """
+    env: dict[str, str] | None = None
+    """
+    Environment variables beyond the sandbox's own.
+    """
+    user: str | None = None
+    """
+    User to run as.
+    """
+
+
+class ExecStreamEvent(Model):
+    """
+    A message of the server.
+    """
+
+    type: str
+    """
+    `start`, `stdout`, `stderr`, `exit`, `error` or `ack`.
+    """
+    pid: int | None = None
+    """
+    Of `start`: id of the process, as the sandbox sees it.
+    """
+    data: str | None = None
+    """
+    Of `stdout`, `stderr`: output. Of `error`: what went wrong.
+    """
+    code: str | None = None
+    """
+    Of `error`: reason for programs.
+    """
+    exit_code: int | None = None
+    """
+    Of `exit`: exit code; -1 if a signal ended it.
+    """
+    signal: str | None = None
+    """
+    Of `exit`: name of the signal that ended it.
+    """
+    timed_out: bool | None = None
+    """
+    Of `exit`: it was killed after `timeout_sec`.
+    """
+    offset: int | None = None
+    """
+    Of `ack`: bytes of stdin that the command has taken.
+    """
+
+
+class WriteFileRequest(Model):
+    """
+    A file and where it goes.
+    """
+
+    path: str | None = None
+    """
+    Path of the file in the sandbox.
+    """
+    file: bytes
+    """
+    Its content.
+    """
+
+
+class ReadFileRequest(Model):
+    """
+    A file to read.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    """
+    Path of the file in the sandbox.
+    """
+
+
+class Error(Model):
+    """
+    Body of every failed response.
+    """
+
+    error: ErrorDetail
+
+
+class Isolation(Model):
+    """
+    What separates a sandbox from its host and from other sandboxes.
+    """
+
+    level: Literal["full", "none"] | str
+    """
+    `full`: namespaces, system call filter and private user; `none`: an ordinary process.
+    """
+    engine: str
+    """
+    `local` (namespaces on this machine) or `process` (no isolation).
+    """
+    namespaces: list[str] | None = None
+    """
+    Kinds of kernel namespace that each sandbox has of its own.
+    """
+    seccomp: bool | None = None
+    """
+    A system call filter is in force.
+    """
+    no_new_privileges: bool | None = None
+    """
+    Set-user-id programs gain nothing.
+    """
+    capabilities_dropped: bool | None = None
+    """
+    No kernel capability is left to sandboxed code.
+    """
+    private_uid: bool | None = None
+    """
+    Each sandbox has a host user id that nothing else uses.
+    """
+    network: list[str] | None = None
+    """
+    Network modes that can be asked for.
+    """
+    pause: Literal["freeze", "stop", "none"] | str | None = None
+    """
+    How a pause is done: by the kernel's freezer, by stop signals, or not at all.
+    """
+    limits: IsolationLimits | None = None
+    reason: str | None = None
+    """
+    Why something is not enforced here.
+    """
+
+
+class SandboxStats(Model):
+    """
+    How much a team runs.
+    """
+
+    range: str
+    """
+    How far back the series goes.
+    """
+    current: StatsCurrent
+    peaks: StatsPeaks
+    series: StatsSeries
+
+
+class SandboxMetrics(Model):
+    """
+    Use of resources over time.
+    """
+
+    sandbox_id: str
+    """
+    Id of the sandbox.
+    """
+    range: str
+    """
+    How far back the points go.
+    """
+    points: list[MetricPoint]
+    """
+    In order of time.
+    """
+
+
+class Capabilities(Model):
+    """
+    What a server can do and what it enforces.
+    """
+
+    server: str
+    """
+    Name of the implementation.
+    """
+    version: str
+    """
+    Version of the server.
+    """
+    features: list[str]
+    """
+    Names of the additions to the original protocol that this server has.
+    """
+    templates: list[str] | None = None
+    """
+    Names of the templates that come with the engine.
+    """
+    isolation: Isolation
+    limits: ServerLimits
