@@ -33,10 +33,9 @@ OPTIONS = (
     "--use-double-quotes",
     "--use-unique-items-as-set",
     "--disable-timestamp",
-    "--formatters",
-    "ruff-check",
-    "ruff-format",
-    "--custom-file-header=# Generated from internal/api/openapi.yaml by `make generate`. Do not edit.",
+    "--formatters=builtin",
+    "--custom-file-header",
+    "# Generated from internal/api/openapi.yaml by `make generate`. Do not edit.",
 )
 
 
@@ -56,7 +55,17 @@ def generate() -> str:
             check=True,
             cwd=ROOT,
         )
-        return output.read_text()
+        source = output.read_text()
+    for action in (["check", "--fix-only", "--quiet"], ["format"]):
+        source = subprocess.run(
+            [sys.executable, "-m", "ruff", *action, f"--stdin-filename={GENERATED}", "-"],
+            input=source,
+            check=True,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+    return source
 
 
 def main() -> int:

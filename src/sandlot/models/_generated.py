@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
+
 from sandlot.models._base import Model
 
 
@@ -113,9 +114,7 @@ class CreateSandboxRequest(Model):
     """
     Seconds without activity after which the sandbox is paused; never if 0 or omitted.
     """
-    name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = (
-        None
-    )
+    name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = None
     """
     A name of your own, unique among the team's live sandboxes.
     """
@@ -148,14 +147,7 @@ class SandboxInfo(Model):
     """
     status: (
         Literal[
-            "pending",
-            "starting",
-            "running",
-            "paused",
-            "stopped",
-            "error",
-            "missing",
-            "hibernated",
+            "pending", "starting", "running", "paused", "stopped", "error", "missing", "hibernated"
         ]
         | str
     )

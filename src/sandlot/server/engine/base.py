@@ -1,10 +1,11 @@
 """What an engine must do.
 
-An engine keeps sandboxes: it makes them, runs programs in them and opens their files. It knows nothing of HTTP,
-teams, keys or rows. The services above it never assume that a sandbox shares a kernel, a disk or a clock with the
-server: all they have is what stands here.
+An engine keeps sandboxes: it makes them, runs programs in them and opens their files. It knows
+nothing of HTTP, teams, keys or rows. The services above it never assume that a sandbox shares a
+kernel, a disk or a clock with the server: all they have is what stands here.
 
-Everything that comes out of a sandbox is hostile: an engine checks sizes, names and numbers before it passes them on.
+Everything that comes out of a sandbox is hostile: an engine checks sizes, names and numbers before
+it passes them on.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ class Command:
 
     Attributes:
         argv: Program and arguments; a program without a slash is searched on `PATH`.
-        env: Environment variables on top of the engine's own (`PATH`, `HOME`, `USER`, `LANG`, ...).
-        cwd: Directory to start in; relative ones start at the home directory, which is also the default.
+        env: Environment variables on top of the engine's own (`PATH`, `HOME`, `USER`, ...).
+        cwd: Directory to start in; relative ones start at the home directory, the default.
         user: User to run as; the sandbox's own if None.
         stdin: Whether there is a standard input to write to; it is empty otherwise.
     """
@@ -179,7 +180,8 @@ class Usage:
 class Process(Protocol):
     """A running program.
 
-    Its output must be read until `read` says None, or be given up by `close`: the program sleeps while nobody reads.
+    Its output must be read until `read` says None, or be given up by `close`: the program sleeps
+    while nobody reads.
     """
 
     @property
@@ -188,7 +190,7 @@ class Process(Protocol):
         ...
 
     async def read(self) -> Output | None:
-        """Return the next output; None after the end of both streams, or once `discard` was called.
+        """Return the next output; None after the end of both streams or after `discard`.
 
         Raises:
             SandboxGoneError: The sandbox died.
@@ -196,7 +198,7 @@ class Process(Protocol):
         ...
 
     async def wait(self) -> Exit:
-        """Wait until the program itself has ended; its output may still be unread or go on.
+        """Wait until the program itself has ended; its output may be unread or go on.
 
         Raises:
             SandboxGoneError: The sandbox died.
@@ -207,7 +209,7 @@ class Process(Protocol):
         """Write to its standard input, waiting until all of it is in the pipe.
 
         Raises:
-            BrokenPipeError: The program does not read any more, or there is no standard input.
+            BrokenPipeError: The program no longer reads, or has no standard input.
         """
         ...
 
@@ -222,16 +224,16 @@ class Process(Protocol):
     async def kill(self, *, grace: float = 0.0) -> None:
         """End everything that the program started, detached processes included.
 
-        With a `grace`, everything is asked to end (SIGTERM) and is killed that many seconds later.
+        With a `grace`, everything is asked to end (SIGTERM) and killed that many seconds later.
         """
         ...
 
     async def discard(self) -> None:
-        """Throw away all further output, so that processes left behind never block or fail on it."""
+        """Throw away all further output: processes left behind never block or fail on it."""
         ...
 
     async def close(self) -> None:
-        """Give up all that is held for this program; it is killed if it still runs. May be repeated."""
+        """Give up all that is held for this program, killing it if it runs; may be repeated."""
         ...
 
 
@@ -240,7 +242,7 @@ class FileReader(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes at the time of opening; 0 also for files that do not know, such as those of `/proc`."""
+        """Bytes at the time of opening; 0 also for those of `/proc`, which do not know."""
         ...
 
     async def read(self, size: int) -> bytes:
@@ -298,8 +300,9 @@ class SandboxHandle(Protocol):
     async def spawn(self, command: Command) -> Process:
         """Start a program.
 
-        A program that does not exist or cannot be executed is started all the same: it writes a line to its stderr
-        and ends with code 127 or 126, and so does one whose directory cannot be entered (126).
+        A program that does not exist or cannot be executed is started all the same: it writes a
+        line to its stderr and ends with code 127 or 126; so does one whose directory cannot be
+        entered (126).
 
         Raises:
             EngineError: The user is unknown.
@@ -315,7 +318,9 @@ class SandboxHandle(Protocol):
         ...
 
     async def open_writer(self, path: str) -> FileWriter:
-        """Prepare to make or replace a regular file, making missing parents; symbolic links are followed.
+        """Prepare to make or replace a regular file, making missing parents.
+
+        Symbolic links are followed.
 
         Raises:
             FileAccessError: The path is a directory or may not be written.
@@ -356,7 +361,7 @@ class Engine(Protocol):
         ...
 
     async def create(self, spec: SandboxSpec) -> SandboxHandle:
-        """Make a sandbox; it runs when this returns. On failure or cancellation nothing of it is left.
+        """Make a sandbox that runs; on failure or cancellation nothing of it is left.
 
         Raises:
             UnknownTemplateError: There is no such template.
@@ -365,5 +370,5 @@ class Engine(Protocol):
         ...
 
     async def destroy(self, sandbox_id: str) -> None:
-        """Kill a sandbox and remove its files; an unknown one is no error. Not to be interrupted half-way."""
+        """Kill a sandbox and remove its files; an unknown one is no error."""
         ...

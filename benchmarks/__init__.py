@@ -1,0 +1,1 @@
+"""How close Sandlot comes to the limits: ratios, each taken in one run."""

@@ -1,0 +1,35 @@
+"""Run the benchmarks: `python -m benchmarks [NAME ...]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from benchmarks import calls, commands, growth, imports, transfers
+from benchmarks.report import Row, machine, print_rows
+
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
+    "imports": imports.run,
+    "calls": calls.run,
+    "commands": commands.run,
+    "transfers": transfers.run,
+    "growth": growth.run,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, or all."""
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(
+            f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr
+        )
+        return 2
+    print(machine())
+    for name in names or BENCHMARKS:
+        print_rows(name, BENCHMARKS[name]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""CPU time of `import sandlot` with its client, against importing what it stands on."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+
+from benchmarks.report import Row
+
+ROUNDS = 15
+
+
+def _cpu(code: str) -> float:
+    before = os.times()
+    _ = subprocess.run([sys.executable, "-c", code], check=True)
+    after = os.times()
+    return (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
+
+
+def run() -> list[Row]:
+    """Compare, net of the interpreter's own start."""
+    codes = {
+        "bare": "pass",
+        "limit": "import httpx, pydantic; httpx.Client; pydantic.BaseModel, pydantic.TypeAdapter",
+        "sync": "import sandlot; sandlot.Client",
+        "both": "import sandlot; sandlot.Client, sandlot.AsyncClient, sandlot.AsyncSandbox",
+    }
+    taken: dict[str, list[float]] = {name: [] for name in codes}
+    for _ in range(ROUNDS):
+        for name, code in codes.items():
+            taken[name].append(_cpu(code))
+    median = {name: statistics.median(times) * 1000 for name, times in taken.items()}
+    bare = median["bare"]
+    return [
+        Row(what, median[name] - bare, median["limit"] - bare, "ms", "import httpx, pydantic", goal)
+        for what, name, goal in (
+            ("import sandlot, Client", "sync", 1.25),
+            ("import sandlot, all", "both", None),
+        )
+    ]

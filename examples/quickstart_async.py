@@ -1,0 +1,68 @@
+"""Run a program from a stranger on real data, with asyncio.
+
+python examples/quickstart_async.py
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandlot import AsyncClient, StreamExitEvent, StreamStderrEvent, StreamStdoutEvent
+
+DATA = Path(__file__).parent / "data"
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Print how long a step took."""
+    started = time.perf_counter()
+    yield
+    print(f"  {step:<22} {(time.perf_counter() - started) * 1000:8.1f} ms", flush=True)
+
+
+async def main() -> None:
+    """Create, wait, upload, run, stream, download, destroy."""
+    print("asyncio:")
+    with timed("start the server"):
+        client = AsyncClient.local()
+    async with client:
+        isolation = (await client.capabilities()).isolation
+        print(f"  isolation: {isolation.level}, {', '.join(isolation.namespaces or ['none'])}")
+        with timed("create"):
+            sandbox = await client.sandboxes.create(template="base-python")
+        async with sandbox:
+            with timed("wait_ready"):
+                await sandbox.wait_ready()
+            with timed("upload"):
+                await asyncio.gather(
+                    sandbox.upload("penguins.csv", (DATA / "penguins.csv").read_bytes()),
+                    sandbox.upload("stranger.py", (DATA / "stranger.py").read_bytes()),
+                )
+            with timed("exec"):
+                result = await sandbox.exec("wc -l penguins.csv", check=True)
+            print(f"  | {result.stdout.strip()}")
+            with timed("exec_stream"):
+                async with sandbox.exec_stream(
+                    ["python3", "stranger.py", "penguins.csv", "result.csv"]
+                ) as stream:
+                    async for event in stream:
+                        match event:
+                            case StreamStdoutEvent(data=text):
+                                print("  |", text.rstrip().replace("\n", "\n  | "), flush=True)
+                            case StreamStderrEvent(data=text):
+                                print("  ! the stranger", text.rstrip(), flush=True)
+                            case StreamExitEvent(exit_code=code):
+                                print(f"  | exit code {code}")
+                            case _:
+                                pass
+            with timed("download"):
+                table = (await sandbox.download("result.csv")).decode()
+            print("  | " + table.strip().replace("\n", "\n  | "))
+            with timed("destroy"):
+                await sandbox.destroy()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
