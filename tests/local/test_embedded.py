@@ -1,0 +1,284 @@
+"""The embedded server, with a real server process: its life is bound to its owner's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from sandlot import Client
+from sandlot.errors import LocalServerError
+from sandlot.local import EmbeddedServer
+
+OWNER = """
+    import json, sys
+    from sandlot import Client
+
+    client = Client.local()
+    sandbox = client.sandboxes.create()
+    with sandbox.exec_stream("sleep 600") as stream:
+        _ = next(iter(stream))
+        server = client._server
+        told = {"pid": server._process.pid, "place": str(server._log.parent)}
+        print(json.dumps(told), flush=True)
+        %s
+"""
+
+
+def own(then: str) -> tuple[subprocess.Popen[str], dict[str, object]]:
+    """Start a process that owns a server with a busy sandbox; return it and what it says."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(OWNER) % then],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())
+
+
+def gone(pids: list[int], place: Path, within: float = 20) -> bool:
+    """Wait until processes and a directory have disappeared."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        alive = [pid for pid in pids if psutil.pid_exists(pid) and not is_zombie(pid)]
+        if not alive and not place.exists():
+            return True
+        time.sleep(0.02)  # polls for other processes' ends, which nothing announces
+    return False
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def family(pid: int) -> list[int]:
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+def cgroups() -> set[str]:
+    return {str(path) for path in Path("/sys/fs/cgroup").glob("**/*sandlot*") if path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name
+)
+def test_dies_with_its_owner(number: signal.Signals) -> None:
+    before = cgroups()
+    process, told = own("sys.stdin.read()")
+    place = Path(str(told["place"]))
+    pids = family(int(str(told["pid"])))
+    assert len(pids) >= 3, "server, zygote and sandbox"
+    process.send_signal(number)
+    _ = process.wait(timeout=20)
+    assert gone(pids, place)
+    assert cgroups() <= before
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_dies_with_its_owner_although_a_fork_of_the_owner_lives() -> None:
+    process, told = own("import os; print(pid := os.fork(), flush=True); pid or sys.stdin.read()")
+    assert process.stdout is not None
+    numbers = [int(process.stdout.readline()) for _ in range(1)]
+    pids = family(int(str(told["pid"])))
+    process.send_signal(signal.SIGKILL)
+    _ = process.wait(timeout=20)
+    try:
+        assert gone(pids, Path(str(told["place"])))
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdout.close()
+        for number in filter(None, numbers):
+            os.kill(number, signal.SIGKILL)
+
+
+def test_ends_with_an_owner_that_forgets_to_close_it() -> None:
+    process, told = own("sys.exit(0)")
+    pids = [int(str(told["pid"]))]
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "")
+    assert gone(pids, Path(str(told["place"])))
+
+
+def test_survives_what_a_fork_does_to_its_copy() -> None:
+    with Client.local() as client:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                client._server.close()
+            finally:
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert client.health().status == "ok"
+
+
+def test_everything_of_both_killed_at_once_leaves_nothing() -> None:
+    before = cgroups()
+    process, told = own("sys.stdin.read()")
+    server = int(str(told["pid"]))
+    pids = family(server)
+    os.kill(process.pid, signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
+    _ = process.wait(timeout=20)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+    assert gone(pids, Path(str(told["place"])))
+    assert cgroups() <= before
+
+
+def test_keeps_its_key_to_itself() -> None:
+    server = EmbeddedServer.start()
+    try:
+        place = server._log.parent
+        assert stat.S_IMODE(place.stat().st_mode) & 0o077 & ~0o011 == 0
+        key = server.api_key.encode()
+        for pid in family(server._process.pid):
+            for name in ("cmdline", "environ"):
+                assert key not in Path(f"/proc/{pid}/{name}").read_bytes()
+        for path in place.rglob("*"):
+            if path.is_file():
+                assert key not in path.read_bytes(), path
+        assert server.api_key not in repr(server)
+        url = f"{server.base_url}/v1/sandboxes"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, headers={"X-API-Key": "wrn_" + "0" * 32}).status_code == 401
+        assert httpx.get(url, headers={"X-API-Key": server.api_key}).status_code == 200
+    finally:
+        server.close()
+
+
+def test_several_run_side_by_side() -> None:
+    servers = [EmbeddedServer.start() for _ in range(3)]
+    try:
+        clients = [Client(server.api_key, base_url=server.base_url) for server in servers]
+        names = [str(number) for number in range(3)]
+        for client, name in zip(clients, names, strict=True):
+            sandbox = client.sandboxes.create()
+            sandbox.upload("name", name.encode())
+        for client, name in zip(clients, names, strict=True):
+            (info,) = list(client.sandboxes.list())
+            assert client.sandboxes.get(info.id).download("name") == name.encode()
+            client.close()
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_closing_takes_everything_along_and_may_be_repeated() -> None:
+    before = cgroups()
+    server = EmbeddedServer.start()
+    place = server._log.parent
+    pids = family(server._process.pid)
+    server.close()
+    server.close()
+    assert gone(pids, place, within=1)
+    assert cgroups() <= before
+    assert "closed" in str(server.explain_loss())
+
+
+def test_a_kept_data_directory_is_kept(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    with Client.local(data_dir=place) as client:
+        sandbox_id = client.sandboxes.create(name="mine").id
+    with Client.local(data_dir=place) as client:
+        sandbox = client.sandboxes.get(sandbox_id)
+        assert (sandbox.name, sandbox.status) == ("mine", "stopped")
+        assert list(client.sandboxes.list()) == []
+
+
+def test_one_data_directory_has_one_server(tmp_path: Path) -> None:
+    with Client.local(data_dir=tmp_path), pytest.raises(LocalServerError, match="use"):
+        _ = EmbeddedServer.start(data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "docker"}, "no engine 'docker'"),
+        ({"data_dir": "/proc/nowhere"}, "cannot be used"),
+    ],
+    ids=["engine", "directory"],
+)
+def test_says_what_is_wrong(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(LocalServerError, match=message):
+        _ = EmbeddedServer.start(**arguments)
+
+
+def test_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(LocalServerError, match="need Linux"):
+        _ = EmbeddedServer.start()
+
+
+def test_needs_the_server_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandlot.local.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LocalServerError, match=r"pip install 'sandlot\[server\]'"):
+        _ = EmbeddedServer.start()
+
+
+def test_a_server_that_is_too_slow_is_given_up() -> None:
+    before = {child.pid for child in psutil.Process().children()}
+    with pytest.raises(LocalServerError, match=r"not ready after 0\.01 s"):
+        _ = EmbeddedServer.start(start_timeout=0.01)
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+def test_tells_why_it_died() -> None:
+    server = EmbeddedServer.start()
+    assert server.explain_loss() is None
+    os.kill(server._process.pid, signal.SIGKILL)
+    _ = server._process.wait(timeout=10)
+    assert "was killed by SIGKILL" in str(server.explain_loss())
+    place = server._log.parent
+    server.close()
+    assert not place.exists()
+
+
+NO_NAMESPACES = """
+    import ctypes, resource, sys
+    from pathlib import Path
+    from sandlot.errors import LocalServerError
+    from sandlot.local import EmbeddedServer
+
+    # A user namespace in which no further one may be made stands for a machine that forbids them.
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x10000000) == 0
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {sys.argv[1]} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {sys.argv[2]} 1")
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    try:
+        EmbeddedServer.start()
+    except LocalServerError as exc:
+        print(exc)
+"""
+
+
+def test_without_user_namespaces_it_refuses_to_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(NO_NAMESPACES), str(os.getuid()), str(os.getgid())],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "namespace" in done.stdout, done.stdout + done.stderr
+    assert "engine='process'" in done.stdout or 'engine="process"' in done.stdout
