@@ -1,0 +1,47 @@
+"""`python -m sandlot.server`: the control plane as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run the control plane and return an exit code."""
+    # Nothing of what the imports make is garbage, and looking for it takes a fifth of the time to start.
+    gc.disable()
+    try:
+        run = _embedded if sys.argv[1:2] == ["--embedded-fd"] else _standalone
+        return run()
+    finally:
+        gc.enable()
+
+
+def _embedded() -> int:
+    from .embedded import run_embedded
+
+    return run_embedded(int(sys.argv[2]))
+
+
+def _standalone() -> int:
+    from pydantic import ValidationError
+
+    from .settings import Settings
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"])
+            print(f"sandlot: {where}: {problem['msg']}".replace(": :", ":"), file=sys.stderr)  # noqa: T201
+        return 2
+    from .standalone import run_standalone
+
+    return asyncio.run(run_standalone(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

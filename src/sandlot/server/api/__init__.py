@@ -1,0 +1,1 @@
+"""HTTP and WebSocket on one side, services on the other; no logic of its own."""

@@ -1,0 +1,99 @@
+"""Running commands and waiting for their end."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sandlot.models import ExecRequest, ExecResponse, ExecStreamStart
+from sandlot.server.services.commands import CommandResult, CommandSpec
+from sandlot.server.services.errors import InvalidRequestError
+
+from .bodies import read_json, reply
+from .context import Plane, RunningSandbox
+from .disconnects import while_connected
+
+__all__ = ["command_spec", "router"]
+
+router = APIRouter()
+
+_DEFAULT_TIMEOUT = 30.0
+
+
+@router.post("/{id}/exec")
+async def exec_command(request: Request, plane: Plane, live: RunningSandbox) -> Response:
+    """Run a command and wait for its end."""
+    body = await read_json(request, ExecRequest, plane.options.max_json_bytes)
+    stdin = _stdin(body)
+    limit = body.max_output_bytes
+    result = await while_connected(
+        request,
+        plane.commands.run(
+            live,
+            command_spec(body, _DEFAULT_TIMEOUT, stdin=stdin is not None),
+            stdin=stdin,
+            max_output=plane.options.max_output_bytes if limit is None else limit,
+        ),
+    )
+    return reply(_result(live.record.id, body.cmd, result))
+
+
+def command_spec(
+    body: ExecRequest | ExecStreamStart, default_timeout: float | None, *, stdin: bool
+) -> CommandSpec:
+    """Return the command that a request asks for."""
+    timeout = body.timeout_sec or 0.0
+    if not math.isfinite(timeout):
+        raise InvalidRequestError("timeout_sec: must be a finite number.")
+    return CommandSpec(
+        argv=[body.cmd, *(body.args or ())],
+        env=body.env or {},
+        cwd=body.cwd or None,
+        user=body.user or None,
+        timeout_sec=timeout if timeout > 0 else default_timeout,
+        stdin=stdin,
+    )
+
+
+def _stdin(body: ExecRequest) -> bytes | None:
+    if body.stdin is None:
+        return None
+    if body.stdin_encoding != "base64":
+        return body.stdin.encode()
+    try:
+        return base64.b64decode(body.stdin, validate=True)
+    except binascii.Error as error:
+        raise InvalidRequestError("stdin: is not base64.") from error
+
+
+def _result(sandbox_id: str, cmd: str, result: CommandResult) -> ExecResponse:
+    stdout, stderr, encoding = _texts(result.stdout, result.stderr)
+    return ExecResponse(
+        sandbox_id=sandbox_id,
+        cmd=cmd,
+        stdout=stdout,
+        stderr=stderr,
+        exit_code=result.end.exit_code,
+        duration_ms=round(result.duration * 1000),
+        encoding=encoding,
+        signal=result.end.signal,
+        timed_out=result.end.timed_out,
+        truncated=result.truncated,
+    )
+
+
+def _texts(stdout: bytes, stderr: bytes) -> tuple[str, str, str]:
+    """Return both streams as text, in base64 if either is no UTF-8."""
+    try:
+        return stdout.decode(), stderr.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return (
+            base64.b64encode(stdout).decode(),
+            base64.b64encode(stderr).decode(),
+            "base64",
+        )

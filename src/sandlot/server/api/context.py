@@ -1,0 +1,51 @@
+"""What handlers ask for: the control plane, who is asking, which sandbox is meant."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from sandlot.server.auth import Principal
+from sandlot.server.ids import is_id
+from sandlot.server.plane import ControlPlane
+from sandlot.server.services.errors import HostUnavailableError, InvalidRequestError
+from sandlot.server.services.live import LiveSandbox
+
+__all__ = ["Caller", "Plane", "RunningSandbox", "SandboxId"]
+
+
+def _plane(connection: HTTPConnection) -> ControlPlane:
+    plane: ControlPlane = connection.app.state.plane
+    return plane
+
+
+Plane = Annotated[ControlPlane, Depends(_plane)]
+
+
+async def _caller(connection: HTTPConnection, plane: Plane) -> Principal:
+    if plane.stopping.is_set():
+        raise HostUnavailableError("The server is shutting down.")
+    return await plane.auth.identify(connection.headers.get("x-api-key"))
+
+
+Caller = Annotated[Principal, Depends(_caller)]
+
+
+def _sandbox_id(connection: HTTPConnection, _caller: Caller) -> str:
+    # After `Caller`: who may not ask is not told what is wrong with the question.
+    sandbox_id: str = connection.path_params["id"]
+    if not is_id("cl", sandbox_id):
+        raise InvalidRequestError("id: is not the id of a sandbox (cl- and 25 characters).")
+    return sandbox_id
+
+
+SandboxId = Annotated[str, Depends(_sandbox_id)]
+
+
+async def _running(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> LiveSandbox:
+    return await plane.sandboxes.running(caller.team_id, sandbox_id)
+
+
+RunningSandbox = Annotated[LiveSandbox, Depends(_running)]

@@ -1,0 +1,184 @@
+"""Making, finding and removing sandboxes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sandlot.models import CreateSandboxRequest
+from sandlot.server.ids import is_id, new_id
+from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.services.sandboxes import NewSandbox
+from sandlot.server.store.records import SandboxFilter, SandboxRecord
+
+from .bodies import read_json, reply, reply_list
+from .context import Caller, Plane, SandboxId
+from .disconnects import while_connected
+from .views import metrics_view, sandbox_view, stats_view
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+_KEY = re.compile(r"[A-Za-z0-9_:.-]{1,255}")
+_LABEL = "metadata."
+_MAX_LIMIT = 1000
+
+
+@router.post("")
+async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Response:
+    """Create a sandbox."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequestError(
+            "Idempotency-Key: must be 1-255 characters of A-Z a-z 0-9 _ : . -"
+        )
+    body = await read_json(request, CreateSandboxRequest, plane.options.max_json_bytes)
+    wanted = _wanted(body)
+
+    async def make(sandbox_id: str) -> SandboxRecord:
+        return await plane.sandboxes.create(caller.team_id, wanted, sandbox_id)
+
+    async def find(sandbox_id: str) -> SandboxRecord | None:
+        return await plane.sandboxes.find(caller.team_id, sandbox_id)
+
+    if key is None:
+        record = await while_connected(request, make(new_id("cl")))
+    else:
+        record = await plane.idempotency.once(caller.team_id, key, _fingerprint(body), make, find)
+    return reply(sandbox_view(record), 201)
+
+
+@router.get("")
+async def list_sandboxes(request: Request, plane: Plane, caller: Caller) -> Response:
+    """List sandboxes, newest first."""
+    query = request.query_params
+    limit = _limit(query)
+    wanted = SandboxFilter(
+        status=query.get("status") or None,
+        template=query.get("template") or None,
+        name=query.get("name") or None,
+        metadata={
+            key.removeprefix(_LABEL): value
+            for key, value in query.items()
+            if key.startswith(_LABEL)
+        },
+        before=_parse_cursor(query),
+        limit=None if limit is None else limit + 1,  # the one beyond tells whether there is more
+    )
+    records = await plane.sandboxes.list(caller.team_id, wanted)
+    headers = dict[str, str]()
+    if limit is not None and len(records) > limit:
+        records = records[:limit]
+        headers["X-Next-Cursor"] = _cursor(records[-1])
+    return reply_list([sandbox_view(record) for record in records], headers)
+
+
+@router.get("/stats")
+async def get_stats(request: Request, plane: Plane, caller: Caller) -> Response:
+    """Tell how much the team runs, now and over time."""
+    range = request.query_params.get("range") or "1h"
+    return reply(stats_view(await plane.stats.report(caller.team_id, range)))
+
+
+@router.get("/{id}")
+async def get_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
+    """Look up a sandbox, whatever its status."""
+    return reply(sandbox_view(await plane.sandboxes.get(caller.team_id, sandbox_id)))
+
+
+@router.delete("/{id}")
+async def destroy_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
+    """Destroy a sandbox for good."""
+    await plane.sandboxes.destroy(caller.team_id, sandbox_id)
+    return Response(status_code=204)
+
+
+@router.post("/{id}/ping")
+async def ping_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
+    """Reset the idle timer."""
+    await plane.sandboxes.ping(caller.team_id, sandbox_id)
+    return Response(status_code=204)
+
+
+@router.post("/{id}/pause")
+async def pause_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
+    """Freeze every process of a running sandbox."""
+    return reply(sandbox_view(await plane.sandboxes.pause(caller.team_id, sandbox_id)))
+
+
+@router.post("/{id}/resume")
+async def resume_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
+    """Thaw a paused sandbox."""
+    return reply(sandbox_view(await plane.sandboxes.resume(caller.team_id, sandbox_id)))
+
+
+@router.get("/{id}/metrics")
+async def get_metrics(
+    request: Request, plane: Plane, caller: Caller, sandbox_id: SandboxId
+) -> Response:
+    """Tell what a sandbox used over time."""
+    range = request.query_params.get("range") or "10m"
+    points = await plane.metrics.points(caller.team_id, sandbox_id, range)
+    return reply(metrics_view(sandbox_id, range, points))
+
+
+def _wanted(body: CreateSandboxRequest) -> NewSandbox:
+    default = NewSandbox()
+    return NewSandbox(
+        template=body.template or default.template,
+        vcpus=body.vcpus or default.vcpus,
+        memory_mb=body.memory_mb or default.memory_mb,
+        disk_mb=body.disk_mb or default.disk_mb,
+        timeout_sec=body.timeout_sec or default.timeout_sec,
+        network=body.network or default.network,
+        name=body.name,
+        metadata=body.metadata or {},
+        env=body.env or {},
+        cwd=body.cwd or None,
+    )
+
+
+def _fingerprint(body: CreateSandboxRequest) -> str:
+    text = json.dumps(body.to_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _limit(query: QueryParams) -> int | None:
+    text = query.get("limit")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= _MAX_LIMIT):
+        raise InvalidRequestError(f"limit: must be a number from 1 to {_MAX_LIMIT}.")
+    return int(text)
+
+
+def _cursor(record: SandboxRecord) -> str:
+    """Return where a page ends: time of creation, to the microsecond, and id."""
+    micros = round(record.created_at.timestamp() * 1_000_000)
+    return base64.urlsafe_b64encode(f"{micros}:{record.id}".encode()).decode().rstrip("=")
+
+
+def _parse_cursor(query: QueryParams) -> tuple[datetime, str] | None:
+    text = query.get("cursor")
+    if not text:
+        return None
+    try:
+        decoded = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode()
+        micros, _, sandbox_id = decoded.partition(":")
+        seconds, fraction = divmod(int(micros), 1_000_000)
+        time = datetime.fromtimestamp(seconds, UTC).replace(microsecond=fraction)
+    except (binascii.Error, ValueError, OverflowError, OSError) as error:
+        raise InvalidRequestError("cursor: is not one that this server gave.") from error
+    if not is_id("cl", sandbox_id):
+        raise InvalidRequestError("cursor: is not one that this server gave.")
+    return time, sandbox_id

@@ -1,0 +1,48 @@
+"""The application: what is served where."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from .api import commands, files, meta, sandboxes, streams
+from .errors import install_handlers
+from .middleware import RequestMiddleware
+from .plane import ControlPlane
+
+__all__ = ["create_app"]
+
+_ROOTS = ("/v1/sandboxes", "/v1/capsules")
+
+
+def create_app(plane: ControlPlane) -> FastAPI:
+    """Return the application; its lifespan starts and stops the control plane."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
+        await plane.start()
+        try:
+            yield
+        finally:
+            await plane.stop()
+
+    # The contract is written by hand, so there is nothing to generate from the code.
+    app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.state.plane = plane
+    app.add_middleware(RequestMiddleware)
+    app.include_router(meta.router)
+    for root in _ROOTS:
+        for module in (sandboxes, commands, streams, files):
+            app.include_router(module.router, prefix=root)
+    app.router.default = _not_found
+    install_handlers(app)
+    return app
+
+
+async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Raise what the handlers answer, to WebSockets too, which the framework would refuse without a word."""
+    raise HTTPException(404)

@@ -1,0 +1,145 @@
+"""Who is asking: API keys.
+
+A key is `wrn_` and 32 hexadecimal digits. Only its SHA-256 is stored; that is enough because keys are random, and since
+the hash is what is looked up, the time that takes tells nothing about the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from .ids import new_id
+from .services.errors import UnauthorizedError
+from .store.records import ApiKeyRecord
+from .store.teams import TeamRows
+
+__all__ = ["DEFAULT_TEAM", "Authenticator", "Principal", "new_key"]
+
+DEFAULT_TEAM: Final = "team-0000000000000000000000000"
+"""The team that everything belongs to as long as there are no others."""
+
+_REMEMBERED = 5.0  # seconds for which a key is not looked up again
+_REMEMBERED_COUNT = 10_000
+_TOUCH_INTERVAL = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking.
+
+    Attributes:
+        key_id: Id of the API key; None if none is needed.
+    """
+
+    team_id: str
+    key_id: str | None
+
+
+@dataclass(slots=True)
+class _Known:
+    principal: Principal
+    until: float
+
+
+class Authenticator:
+    """Tells who is asking."""
+
+    def __init__(self, rows: TeamRows, *, required: bool) -> None:
+        self._rows = rows
+        self._required = required
+        self._known = dict[str, _Known]()
+        self._touched = dict[str, float]()
+
+    async def prepare(self, key: str | None, key_file: Path) -> Path | None:
+        """See to it that there is a team and a key.
+
+        Args:
+            key: The key to accept.
+            key_file: Where to put a new key if there is none at all.
+
+        Returns:
+            Where a new key was put.
+        """
+        await self._rows.ensure(DEFAULT_TEAM, "Default", datetime.now(UTC))
+        if key is not None:
+            await self._add(key, "From the settings")
+        elif self._required and not await self._rows.has_keys():
+            key = new_key()
+            _write_secret(key_file, key)
+            await self._add(key, "Made at the first start")
+            return key_file
+        return None
+
+    async def identify(self, key: str | None) -> Principal:
+        """Return who has this key.
+
+        Raises:
+            UnauthorizedError: Nobody.
+        """
+        if key is None:
+            if not self._required:
+                return Principal(DEFAULT_TEAM, None)
+            raise UnauthorizedError("An API key is needed: send it as X-API-Key.")
+        digest = _digest(key)
+        now = time.monotonic()
+        known = self._known.get(digest)
+        if known is None or known.until < now:
+            known = await self._look_up(digest, now)
+        await self._touch(known.principal, now)
+        return known.principal
+
+    async def _look_up(self, digest: str, now: float) -> _Known:
+        record = await self._rows.find_key(digest)
+        if record is None:
+            _ = self._known.pop(digest, None)
+            raise UnauthorizedError("This API key is not known.")
+        if len(self._known) >= _REMEMBERED_COUNT:
+            self._known.clear()
+        known = _Known(Principal(record.team_id, record.id), now + _REMEMBERED)
+        self._known[digest] = known
+        return known
+
+    async def _touch(self, principal: Principal, now: float) -> None:
+        key_id = principal.key_id
+        if (
+            key_id is not None
+            and now - self._touched.get(key_id, -_TOUCH_INTERVAL) >= _TOUCH_INTERVAL
+        ):
+            self._touched[key_id] = now
+            await self._rows.touch_key(key_id, datetime.now(UTC))
+
+    async def _add(self, key: str, name: str) -> None:
+        await self._rows.add_key(
+            ApiKeyRecord(
+                id=new_id("key"),
+                team_id=DEFAULT_TEAM,
+                name=name,
+                hash=_digest(key),
+                prefix=key[:10],
+                created_at=datetime.now(UTC),
+            )
+        )
+
+
+def new_key() -> str:
+    """Return a new API key."""
+    return f"wrn_{secrets.token_hex(16)}"
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """Write a file that nobody else can read, not even for a moment."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o600)
+        _ = file.write(f"{secret}\n")

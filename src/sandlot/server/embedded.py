@@ -1,0 +1,130 @@
+"""A server that belongs to another process and lives no longer than that.
+
+They talk over a socket that the owner leaves in the child. The owner writes a line with the configuration, the child
+answers with a line: `{"ready": {"port": N}}` or `{"error": {"code": C, "message": M}}`. The end of the socket, or of
+the owner, is the end of the server. The key travels this way because command lines and environments can be read by
+others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+
+from .engine.base import EngineUnavailableError
+from .logs import configure_logs
+from .options import Options
+from .serving import Server, listen
+
+__all__ = ["run_embedded"]
+
+_MAX_LINE = 64 << 10
+
+
+class Configuration(BaseModel):
+    """What the owner says."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    api_key: SecretStr
+    data_dir: Path
+    owner_pid: int
+    engine: Literal["auto", "local", "process"] = "auto"
+    ephemeral: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+
+
+def run_embedded(descriptor: int) -> int:
+    """Serve the owner at the other end of a socket; return an exit code."""
+    with socket.socket(fileno=descriptor) as owner:
+        owner.set_inheritable(False)
+        return asyncio.run(_run(owner))
+
+
+async def _run(owner: socket.socket) -> int:
+    owner.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=owner, limit=_MAX_LINE)
+
+    async def say(message: dict[str, object]) -> None:
+        writer.write(json.dumps(message).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+
+    async def fail(code: str, message: str) -> int:
+        await say({"error": {"code": code, "message": message}})
+        return 1
+
+    try:
+        configuration = Configuration.model_validate_json(await reader.readline())
+    except (ValidationError, ValueError) as error:
+        return await fail(
+            "invalid_configuration", f"The owner's configuration is malformed: {error}"
+        )
+    configure_logs(configuration.log_level)
+    options = Options(
+        port=0,
+        data_dir=configuration.data_dir,
+        engine=configuration.engine,
+        ephemeral=configuration.ephemeral,
+        api_key=configuration.api_key,
+        log_level=configuration.log_level,
+    )
+    try:
+        listener = listen(options.host, options.port)
+        server = Server(options)
+    except OSError as error:
+        return await fail("cannot_listen", f"No port could be opened: {error}")
+    serving = asyncio.create_task(server.run_on(listener))
+    ready = asyncio.create_task(server.ready())
+    watching = [
+        asyncio.create_task(_until_hangup(reader)),
+        asyncio.create_task(_until_exit(configuration.owner_pid)),
+    ]
+    try:
+        _ = await asyncio.wait([serving, ready, *watching], return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done() and ready.done():
+            await say({"ready": {"port": listener.getsockname()[1]}})
+            _ = await asyncio.wait([serving, *watching], return_when=asyncio.FIRST_COMPLETED)
+        server.stop()
+        if not ready.done() and not serving.done():
+            _ = serving.cancel()  # the owner left while the engine was starting
+        await serving
+    except asyncio.CancelledError:
+        return 0
+    except EngineUnavailableError as error:
+        return await fail("engine_unavailable", str(error))
+    finally:
+        for task in (ready, *watching):
+            _ = task.cancel()
+        writer.close()
+    return 0
+
+
+async def _until_hangup(reader: asyncio.StreamReader) -> None:
+    """Wait until the owner closes its end; it has nothing more to say."""
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(4096):
+            pass
+
+
+async def _until_exit(pid: int) -> None:
+    """Wait until a process has ended, children that hold a copy of its socket or not."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        _ = await ended.wait()
+    finally:
+        _ = loop.remove_reader(descriptor)
+        os.close(descriptor)

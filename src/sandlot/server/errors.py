@@ -1,0 +1,79 @@
+"""How failures are told: one body for all, and nothing of the inside in it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from sandlot.models import Error, ErrorDetail
+
+from .services.errors import ServiceError
+
+__all__ = ["STATUS_OF", "error_response", "install_handlers"]
+
+STATUS_OF: Final[dict[str, int]] = {
+    "invalid_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "invalid_state": 409,
+    "conflict": 409,
+    "already_exists": 409,
+    "idempotency_key_conflict": 409,
+    "too_large": 413,
+    "internal_error": 500,
+    "unsupported": 501,
+    "agent_error": 502,
+    "host_unavailable": 503,
+    "no_space": 507,
+}
+"""HTTP status of each code of the contract."""
+
+_CODE_OF: Final[dict[int, str]] = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_MESSAGE_OF: Final[dict[int, str]] = {
+    404: "There is nothing at this path.",
+    405: "This path does not take this method.",
+}
+
+
+def error_response(
+    code: str, message: str, request_id: str | None, headers: dict[str, str] | None = None
+) -> Response:
+    """Return the contract's answer for a failure."""
+    body = Error(error=ErrorDetail(code=code, message=message, request_id=request_id))
+    return Response(
+        body.model_dump_json(exclude_none=True),
+        status_code=STATUS_OF[code],
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer what is raised with the contract's body; to a WebSocket that is a refused upgrade."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+async def _on_service_error(connection: HTTPConnection, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return error_response(error.code, str(error), _request_id(connection))
+
+
+async def _on_http_error(connection: HTTPConnection, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    code = _CODE_OF.get(status, "invalid_request" if status < 500 else "internal_error")
+    message = _MESSAGE_OF.get(status) or HTTPStatus(status).phrase
+    return error_response(code, message, _request_id(connection), dict(error.headers or {}))
+
+
+def _request_id(connection: HTTPConnection) -> str | None:
+    request_id: str | None = getattr(connection.state, "request_id", None)
+    return request_id

@@ -1,0 +1,98 @@
+"""What happens around every request: its id, its line in the log, and the last resort for crashes.
+
+Plain ASGI: a layer that wrapped requests in objects or queues would touch every piece of every transfer.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import error_response
+
+__all__ = ["RequestMiddleware"]
+
+_HEADER = b"x-request-id"
+_VALID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+_log = structlog.get_logger("sandlot.server.request")
+
+
+class RequestMiddleware:
+    """Gives every request an id and a line in the log, and answers crashes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        await _Exchange(scope, send).run(self._app, receive)
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._began = time.perf_counter()
+        self._status: int | None = None
+        self._complete = False
+        self._request_id = _request_id(scope)
+        scope["state"]["request_id"] = self._request_id
+
+    async def run(self, app: ASGIApp, receive: Receive) -> None:
+        """Pass the request on, whatever comes of it."""
+        outcome = "done"
+        try:
+            await app(self._scope, receive, self.send)
+        except ClientDisconnect:
+            outcome = "disconnected"
+        except Exception:
+            outcome = "failed"
+            _log.exception("request failed", request_id=self._request_id)
+            if self._status is None:
+                await self._answer_crash(receive)
+        finally:
+            self._write_line(outcome)
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, adding the id to the head of the response."""
+        kind = message["type"]
+        if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+            self._status = message.get("status", 101)
+            message.setdefault("headers", [])
+            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+        await self._send(message)
+
+    async def _answer_crash(self, receive: Receive) -> None:
+        message = "The server failed; its log has the details under this request id."
+        response = error_response("internal_error", message, self._request_id)
+        await response(self._scope, receive, self.send)
+
+    def _write_line(self, outcome: str) -> None:
+        route = self._scope.get("route")
+        _log.info(
+            "request",
+            request_id=self._request_id,
+            method=self._scope.get("method", "WEBSOCKET"),
+            # The pattern and not the path: paths are long, and not ours.
+            route=getattr(route, "path", None),
+            status=self._status,
+            ms=round((time.perf_counter() - self._began) * 1000, 1),
+            outcome=outcome,
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == _HEADER and _VALID.fullmatch(value):
+            return str(value, "ascii")
+    return f"req-{secrets.token_hex(12)}"

@@ -1,0 +1,86 @@
+"""Everything that can be configured, with its meaning and its default."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+__all__ = ["Options"]
+
+
+def _default_data_dir() -> Path:
+    return Path.home() / ".local" / "share" / "sandlot"
+
+
+class Options(BaseModel):
+    """How a control plane is to run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; any free one if 0.")
+    data_dir: Path = Field(
+        default_factory=_default_data_dir,
+        description="Directory of the database and of all sandboxes.",
+    )
+    database_url: str | None = Field(
+        None,
+        description="URL of the database (SQLAlchemy, async driver); SQLite in the data directory if omitted.",
+        repr=False,
+    )
+    engine: Literal["auto", "local", "process"] = Field(
+        "auto",
+        description="What keeps the sandboxes; `process` gives no isolation and is never chosen by `auto`.",
+    )
+    ephemeral: bool = Field(False, description="Remove the data directory at the end.")
+    auth: Literal["api-key", "none"] = Field(
+        "api-key",
+        description="Whether requests need an API key; `none` only on a loopback address.",
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        description="An API key to accept; if there is none at all, one is made at the first start.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity of what is logged."
+    )
+    max_json_bytes: int = Field(16 << 20, gt=0, description="Largest JSON body.")
+    max_output_bytes: int = Field(
+        10 << 20,
+        ge=0,
+        description="Bytes that exec keeps of each stream unless asked for another number.",
+    )
+    max_buffered_upload_bytes: int = Field(
+        100 << 20, gt=0, description="Largest body of files/write."
+    )
+
+    @property
+    def database(self) -> str:
+        """URL of the database."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'sandlot.db'}"
+
+    @property
+    def key_file(self) -> Path:
+        """Where a key that was made at the first start is found."""
+        return self.data_dir / "api-key"
+
+    @model_validator(mode="after")
+    def _refuse_open_doors(self) -> Self:
+        if self.auth == "none" and not _is_loopback(self.host):
+            raise ValueError(
+                f"refusing to listen on {self.host} without authentication:"
+                " drop --auth none, or listen on 127.0.0.1"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may mean any address

@@ -1,0 +1,1 @@
+"""The domain: what the control plane does, told without HTTP."""

@@ -1,0 +1,115 @@
+"""A sandbox that is there, as opposed to its row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from sandlot.server.engine.base import SandboxHandle
+from sandlot.server.store.records import SandboxRecord
+
+from .clock import RunClock
+from .errors import InvalidStateError
+
+__all__ = ["LiveSandbox"]
+
+_ADVICE = {
+    "paused": "resume it first",
+    "pending": "wait until it runs",
+    "running": "pause it first",
+    "stopped": "create a new one",
+    "error": "create a new one",
+}
+
+
+class LiveSandbox:
+    """A running or paused sandbox.
+
+    Whoever changes its state holds `lock`. Whoever uses it does so inside of `active`, which holds the idle timer
+    still; the timer calls `on_idle` once nothing has happened for `timeout_sec`.
+
+    Attributes:
+        record: Its row as it is, or is about to be, in the store.
+        clock: Its time.
+        ending: Why it is being destroyed, once it is.
+    """
+
+    def __init__(
+        self,
+        record: SandboxRecord,
+        handle: SandboxHandle,
+        on_idle: Callable[[LiveSandbox], None],
+    ) -> None:
+        self.record = record
+        self.handle = handle
+        self.lock = asyncio.Lock()
+        self.clock = RunClock()
+        self.ending: str | None = None
+        self.last_active = datetime.now(UTC)
+        self._loop = asyncio.get_running_loop()
+        self._touched = self._loop.time()
+        self._on_idle = on_idle
+        self._users = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self.touch()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is happening in it."""
+        return self._users > 0
+
+    def require(self, status: str) -> None:
+        """Check the status.
+
+        Raises:
+            InvalidStateError: It is in another one.
+        """
+        if self.record.status != status or self.ending is not None:
+            found = self.record.status if self.ending is None else "stopped"
+            raise InvalidStateError(wrong_state(found, status))
+
+    @contextmanager
+    def active(self) -> Generator[None]:
+        """Count as activity for as long as the block lasts."""
+        self._users += 1
+        self.touch()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self.touch()
+
+    def touch(self) -> None:
+        """Start the idle timer anew."""
+        self.last_active = datetime.now(UTC)
+        self._touched = self._loop.time()
+        if self.record.timeout_sec and self._timer is None:
+            self._arm(self.record.timeout_sec)
+
+    def forget_timer(self) -> None:
+        """Stop the idle timer; `touch` starts it again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._check)
+
+    def _check(self) -> None:
+        # Moving a timer at every command would cost more than looking again when it fires.
+        self._timer = None
+        left = self.record.timeout_sec - (self._loop.time() - self._touched)
+        if self.busy:
+            self._arm(self.record.timeout_sec)
+        elif left > 0:
+            self._arm(left)
+        else:
+            self._on_idle(self)
+
+
+def wrong_state(found: str, wanted: str) -> str:
+    """Say that a sandbox is in the wrong state and what to do about it."""
+    advice = _ADVICE.get(found, "look at its status")
+    return f"The sandbox is {found}, not {wanted}: {advice}."

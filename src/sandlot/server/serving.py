@@ -1,0 +1,119 @@
+"""Serving the application: sockets, signals and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from .app import create_app
+from .errors import error_response
+from .options import Options
+from .plane import ControlPlane
+
+__all__ = ["Server", "listen"]
+
+_GRACE = 2  # seconds for answers that are on their way when the server stops
+_PING_INTERVAL = 15.0
+
+
+class Server(uvicorn.Server):
+    """A server with one control plane."""
+
+    def __init__(self, options: Options) -> None:
+        self.plane = ControlPlane(options)
+        self.app = create_app(self.plane)
+        config = uvicorn.Config(
+            self.app,
+            http=_HttpProtocol,
+            ws=WebSocketsSansIOProtocol,
+            ws_max_size=options.max_json_bytes,
+            ws_per_message_deflate=False,
+            ws_ping_interval=_PING_INTERVAL,
+            # A reader that is slow does not answer pings, and is not to be cut off for it.
+            ws_ping_timeout=None,  # pyright: ignore
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+            loop="asyncio",
+        )
+        super().__init__(config)
+        self._ready = asyncio.Event()
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            EngineUnavailableError: The engine cannot work on this machine.
+        """
+        async with self.app.router.lifespan_context(self.app):
+            await self.serve([listener])
+
+    async def ready(self) -> None:
+        """Wait until requests are answered."""
+        _ = await self._ready.wait()
+
+    def stop(self) -> None:
+        """Begin to stop; may be repeated."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self._ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what requests wait for, then the connections."""
+        await self.plane.interrupt()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Stop at SIGTERM and SIGINT; unlike the base class, end with exit code 0 then."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        yield
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        # Only now and not at the end, so that a second signal cannot break the orderly end.
+        for each in (signal.SIGTERM, signal.SIGINT):
+            _ = asyncio.get_running_loop().remove_signal_handler(each)
+            _ = signal.signal(each, signal.SIG_IGN)
+        self.stop()
+
+
+class _HttpProtocol(HttpToolsProtocol):
+    """HTTP whose refusals have the contract's body too."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        response = error_response("invalid_request", msg, None)
+        head = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"
+        for name, value in response.raw_headers:
+            head += name + b": " + value + b"\r\n"
+        self.transport.write(head + b"\r\n" + bytes(response.body))
+        self.transport.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    # Finds clients that are gone without a word; pings cannot tell them from slow ones.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setblocking(False)
+    return listener

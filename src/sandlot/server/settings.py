@@ -1,0 +1,28 @@
+"""Where the options of a server come from: the command line, then the environment, then the defaults."""
+
+from __future__ import annotations
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .options import Options
+
+__all__ = ["Settings"]
+
+
+class Settings(Options, BaseSettings):
+    """Run a Sandlot control plane.
+
+    Every option can also be given as an environment variable: `SANDLOT_SERVER_PORT` for `--port`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SANDLOT_SERVER_",
+        cli_parse_args=True,
+        cli_prog_name="python -m sandlot.server",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+    )

@@ -1,0 +1,87 @@
+"""Rows as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+__all__ = ["ApiKeyRecord", "IdempotencyRecord", "SandboxFilter", "SandboxRecord", "StatsSample"]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRecord:
+    """What is known of a sandbox; the fields mean what they mean in the contract."""
+
+    id: str
+    team_id: str
+    status: str
+    template: str
+    vcpus: int
+    memory_mb: int
+    disk_mb: int
+    timeout_sec: int
+    network: str
+    created_at: datetime
+    last_updated: datetime
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: str | None = None
+    status_reason: str | None = None
+    started_at: datetime | None = None
+    last_active_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFilter:
+    """Which sandboxes to list.
+
+    Attributes:
+        before: Only those older than the one with this time of creation and id.
+    """
+
+    status: str | None = None
+    template: str | None = None
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    before: tuple[datetime, str] | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """An API key, without the key."""
+
+    id: str
+    team_id: str
+    name: str
+    hash: str
+    prefix: str
+    created_at: datetime
+    last_used: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """What came of a request with an idempotency key."""
+
+    team_id: str
+    key: str
+    fingerprint: str
+    resource_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSample:
+    """What a team ran at one time.
+
+    Attributes:
+        sampled_at: Seconds since 1970.
+    """
+
+    sampled_at: int
+    running: int
+    vcpus: int
+    memory_mb: int

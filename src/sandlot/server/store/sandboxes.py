@@ -1,0 +1,122 @@
+"""Queries about sandboxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from .database import Database
+from .records import SandboxFilter, SandboxRecord
+from .tables import LIVE_STATUSES, sandbox_labels, sandboxes
+
+__all__ = ["NameTakenError", "SandboxRows"]
+
+_SETTABLE = ("status", "status_reason", "started_at", "last_active_at", "last_updated")
+
+
+class NameTakenError(Exception):
+    """A live sandbox of the team has this name."""
+
+
+class SandboxRows:
+    """The rows of all sandboxes there ever were."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, record: SandboxRecord) -> None:
+        """Add a row.
+
+        Raises:
+            NameTakenError: A live sandbox of the team has this name.
+        """
+        values = {column.name: getattr(record, column.name) for column in sandboxes.columns}
+        values["metadata"] = dict(record.metadata)
+        values["env"] = dict(record.env)
+        try:
+            async with self._database.begin() as connection:
+                _ = await connection.execute(insert(sandboxes).values(values))
+                if record.metadata:
+                    labels = [
+                        {"sandbox_id": record.id, "key": key, "value": value}
+                        for key, value in record.metadata.items()
+                    ]
+                    _ = await connection.execute(insert(sandbox_labels), labels)
+        except IntegrityError as error:
+            raise NameTakenError(record.name) from error
+
+    async def save(self, record: SandboxRecord) -> None:
+        """Write what can change of a sandbox: its status and its times."""
+        values = {name: getattr(record, name) for name in _SETTABLE}
+        async with self._database.begin() as connection:
+            _ = await connection.execute(
+                update(sandboxes).where(sandboxes.c.id == record.id).values(values)
+            )
+
+    async def save_activity(self, times: Mapping[str, datetime]) -> None:
+        """Write when sandboxes were last active, by their ids."""
+        async with self._database.begin() as connection:
+            for sandbox_id, time in times.items():
+                _ = await connection.execute(
+                    update(sandboxes)
+                    .where(sandboxes.c.id == sandbox_id)
+                    .values(last_active_at=time)
+                )
+
+    async def get(self, team_id: str, sandbox_id: str) -> SandboxRecord | None:
+        """Return the sandbox of this id, if the team has it."""
+        query = select(sandboxes).where(
+            sandboxes.c.id == sandbox_id, sandboxes.c.team_id == team_id
+        )
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return None if row is None else _record(row)
+
+    async def list(self, team_id: str, wanted: SandboxFilter) -> Sequence[SandboxRecord]:
+        """Return sandboxes, newest first; without the gone ones unless a status is wanted."""
+        columns = sandboxes.c
+        query = select(sandboxes).where(columns.team_id == team_id)
+        if wanted.status is None:
+            query = query.where(columns.status.in_(LIVE_STATUSES))
+        else:
+            query = query.where(columns.status == wanted.status)
+        if wanted.template is not None:
+            query = query.where(columns.template == wanted.template)
+        if wanted.name is not None:
+            query = query.where(columns.name == wanted.name)
+        for key, value in wanted.metadata.items():
+            query = query.where(
+                exists().where(
+                    sandbox_labels.c.sandbox_id == columns.id,
+                    sandbox_labels.c.key == key,
+                    sandbox_labels.c.value == value,
+                )
+            )
+        if wanted.before is not None:
+            time, sandbox_id = wanted.before
+            older = or_(
+                columns.created_at < time,
+                and_(columns.created_at == time, columns.id < sandbox_id),
+            )
+            query = query.where(older)
+        query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(wanted.limit)
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_record(row) for row in rows]
+
+    async def mark_gone(self, reason: str, time: datetime) -> int:
+        """Mark all that count as live as stopped, and return how many there were."""
+        query = (
+            update(sandboxes)
+            .where(sandboxes.c.status.in_(LIVE_STATUSES))
+            .values(status="stopped", status_reason=reason, last_updated=time)
+        )
+        async with self._database.begin() as connection:
+            return (await connection.execute(query)).rowcount
+
+
+def _record(row: RowMapping) -> SandboxRecord:
+    return SandboxRecord(**row)

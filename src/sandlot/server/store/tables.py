@@ -1,0 +1,160 @@
+"""The tables.
+
+Whoever changes them adds a migration under `migrations/versions` and moves `HEAD`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    text,
+)
+
+__all__ = [
+    "HEAD",
+    "LIVE_STATUSES",
+    "alembic_version",
+    "api_keys",
+    "idempotency_keys",
+    "metadata",
+    "sandbox_labels",
+    "sandboxes",
+    "stats_samples",
+    "teams",
+]
+
+HEAD: Final = "0001"
+"""Revision of the newest migration, which a new database is born with."""
+
+LIVE_STATUSES: Final = ("pending", "starting", "running", "paused", "missing", "hibernated")
+"""Statuses of sandboxes that are not gone."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time in UTC; SQLite forgets time zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Drop the zone after conversion to UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Add the zone again."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", String(30), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(29), primary_key=True),
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("prefix", String(16), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("last_used", UtcTime),
+)
+
+_LIVE = text(f"status IN ({', '.join(repr(status) for status in LIVE_STATUSES)})")
+
+sandboxes = Table(
+    "sandboxes",
+    metadata,
+    Column("id", String(28), primary_key=True),
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("status_reason", String),
+    Column("template", String(64), nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("disk_mb", Integer, nullable=False),
+    Column("timeout_sec", Integer, nullable=False),
+    Column("name", String(63)),
+    Column("metadata", JSON, nullable=False),
+    Column("env", JSON, nullable=False),
+    Column("cwd", String),
+    Column("network", String(16), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("last_active_at", UtcTime),
+    Column("last_updated", UtcTime, nullable=False),
+    Index("ix_sandboxes_newest", "team_id", "created_at", "id"),
+    # A name may be taken again once its sandbox is gone.
+    Index(
+        "uq_sandboxes_live_name",
+        "team_id",
+        "name",
+        unique=True,
+        sqlite_where=_LIVE,
+        postgresql_where=_LIVE,
+    ),
+)
+
+sandbox_labels = Table(
+    "sandbox_labels",
+    metadata,
+    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("value", String, nullable=False),
+    Index("ix_sandbox_labels_pair", "key", "value"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("resource_id", String(64), nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
+)
+
+stats_samples = Table(
+    "stats_samples",
+    metadata,
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("sampled_at", BigInteger, primary_key=True),  # seconds since 1970: it is divided
+    Column("running", Integer, nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+)
+
+# Alembic's own table, made here so that a new database need not import Alembic.
+alembic_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), primary_key=True),
+)
