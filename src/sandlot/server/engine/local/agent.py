@@ -1,0 +1,183 @@
+"""What the server asks of the agent in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from sandlot.server.engine.base import EngineError, SandboxGoneError
+from sandlot.server.guest import wire
+
+from .channel import Channel
+
+__all__ = ["AgentClient", "AgentStartError", "Answer", "RefusedError"]
+
+Answer = tuple[wire.Message, list[int]]
+
+
+class RefusedError(Exception):
+    """The agent met an error of the operating system.
+
+    Attributes:
+        number: What kind of error, as in the module `errno`.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+class AgentStartError(EngineError):
+    """A sandbox could not be built.
+
+    Attributes:
+        call: The step that failed.
+        number: The error of that step, as in the module `errno`.
+    """
+
+    def __init__(self, call: str, number: int, text: str) -> None:
+        super().__init__(f"the sandbox could not be made: {call}: {text}")
+        self.call = call
+        self.number = number
+
+
+class AgentClient:
+    """Sends requests to an agent and sorts its answers.
+
+    Everything that an agent says is checked: what is malformed or was not asked for ends the
+    conversation, and thereby the sandbox.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._last = 0
+        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._gone = asyncio.Event()
+        self._channel = Channel(sock, self._take, self._end)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the agent has ended or was let go."""
+        return self._channel.closed
+
+    async def wait_gone(self) -> None:
+        """Wait until the agent has ended or was let go."""
+        _ = await self._gone.wait()
+
+    async def wait_ready(self) -> None:
+        """Wait until the sandbox has been built.
+
+        Raises:
+            AgentStartError: It could not be built.
+        """
+        await asyncio.shield(self._ready)
+
+    async def ask(self, op: str, fields: wire.Message, fds: Sequence[int] = ()) -> Answer:
+        """Send a request and wait for its answer; `fds` are closed.
+
+        Raises:
+            RefusedError: The agent met an error.
+            SandboxGoneError: The sandbox has died.
+        """
+        return await self.request(op, fields, fds)[1]
+
+    def request(
+        self, op: str, fields: wire.Message, fds: Sequence[int] = ()
+    ) -> tuple[int, asyncio.Future[Answer]]:
+        """Send a request, now; return its number and what will be its answer."""
+        self._last += 1
+        number = self._last
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self.gone:
+            wire.close_all(fds)
+            future.set_exception(_gone())
+            return number, future
+        self._pending[number] = future
+        try:
+            self._channel.send({"op": op, "request": number, **fields}, fds)
+        except wire.WireError as error:
+            del self._pending[number]
+            wire.close_all(fds)
+            raise EngineError(str(error)) from error
+        return number, future
+
+    def tell(self, op: str, fields: wire.Message, fds: Sequence[int] = ()) -> None:
+        """Send a request whose outcome does not matter."""
+        _, future = self.request(op, fields, fds)
+        future.add_done_callback(_ignore)
+
+    def expect_exit(self, process: int) -> asyncio.Future[int]:
+        """Return what will be the exit status of the process that this request starts."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self.gone:
+            future.set_exception(_gone())
+        else:
+            self._exits[process] = future
+        future.add_done_callback(_ignore)
+        return future
+
+    def forget_exit(self, process: int) -> None:
+        """Expect no exit after all."""
+        _ = self._exits.pop(process, None)
+
+    def close(self) -> None:
+        """Hang up; an agent ends when it hears that."""
+        self._channel.close()
+
+    def _take(self, message: wire.Message, fds: list[int]) -> None:
+        event = wire.optional_text(message, "event")
+        try:
+            if event is None:
+                future = self._pending.pop(wire.integer(message, "request"))
+                if future.done():  # whoever asked has gone away
+                    return
+                error = wire.optional_integer(message, "error")
+                if error is None:
+                    future.set_result((message, fds))
+                    fds = []
+                else:
+                    future.set_exception(RefusedError(error, wire.text(message, "text")))
+            elif event == "exit":
+                status = wire.integer(message, "status")
+                future_exit = self._exits.pop(wire.integer(message, "process"), None)
+                if future_exit is not None and not future_exit.done():
+                    future_exit.set_result(status)
+            elif event == "ready":
+                self._ready.set_result(None)
+            elif event == "failed":
+                call, text = wire.text(message, "call"), wire.text(message, "text")
+                number = wire.integer(message, "error")
+                self._ready.set_exception(AgentStartError(call, number, text))
+            else:
+                raise wire.WireError("there is no such event")
+        except (KeyError, asyncio.InvalidStateError) as error:
+            raise wire.WireError("nobody waits for that") from error
+        finally:
+            wire.close_all(fds)
+
+    def _end(self) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(_gone())
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(_gone())
+        for status in self._exits.values():
+            if not status.done():
+                status.set_exception(_gone())
+        self._pending.clear()
+        self._exits.clear()
+        self._ready.add_done_callback(_ignore)
+        self._gone.set()
+
+
+def _gone() -> SandboxGoneError:
+    return SandboxGoneError("the sandbox has died")
+
+
+def _ignore(future: asyncio.Future[Answer] | asyncio.Future[int] | asyncio.Future[None]) -> None:
+    """Look at the outcome, so that asyncio does not complain that nobody did."""
+    if not future.cancelled():
+        _ = future.exception()

@@ -1,0 +1,264 @@
+"""A program in a sandbox: its pipes, which the server holds the other ends of, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping
+
+from sandlot.server.engine.base import Command, EngineError, Exit, Output, SandboxGoneError, Stream
+from sandlot.server.guest import wire
+
+from .agent import AgentClient, RefusedError
+
+__all__ = ["LocalProcess"]
+
+_PIECE = 256 * 1024
+_TURNS = 16  # reads in a row before others on the event loop get their turn
+
+
+class LocalProcess:
+    """A program that an agent started."""
+
+    def __init__(
+        self,
+        agent: AgentClient,
+        key: int,
+        pid: int,
+        exit_status: asyncio.Future[int],
+        pipes: _Pipes,
+    ) -> None:
+        self._agent = agent
+        self._key = key
+        self._pid = pid
+        self._status = exit_status
+        self._stdin = pipes.stdin
+        self._outputs = pipes.outputs
+        self._reading: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._turns = 0
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def start(
+        cls, agent: AgentClient, command: Command, env: Mapping[str, str], owner: int | None
+    ) -> LocalProcess:
+        """Start a program.
+
+        Args:
+            env: Environment variables beneath those of the command.
+            owner: User on the host that the pipes shall belong to, so that programs can open
+                `/dev/stdout`.
+
+        Raises:
+            EngineError: The command cannot be passed to a program, or no more processes can be
+                made.
+        """
+        _check(command)
+        fields = {
+            "argv": list(command.argv),
+            "env": {**env, **command.env},
+            "cwd": command.cwd or ".",
+        }
+        with contextlib.ExitStack() as stack:
+            pipes = _Pipes(command.stdin, owner)
+            _ = stack.callback(pipes.close)
+            key, answer = agent.request("spawn", fields, pipes.take_guest_ends())
+            status = agent.expect_exit(key)
+            _ = stack.callback(agent.forget_exit, key)
+            try:
+                message, _ = await answer
+                process = cls(agent, key, wire.integer(message, "pid"), status, pipes)
+            except RefusedError as error:
+                raise EngineError(f"the program could not be started: {error}") from error
+            except wire.WireError as error:
+                agent.close()
+                raise SandboxGoneError("the sandbox has gone mad") from error
+            except asyncio.CancelledError:
+                agent.tell("kill", {"process": key, "grace": 0})
+                raise
+            _ = stack.pop_all()
+        return process
+
+    @property
+    def pid(self) -> int:
+        """Its id, as the sandbox sees it."""
+        return self._pid
+
+    async def read(self) -> Output | None:
+        """Return the next output, or None at the end."""
+        self._turns += 1
+        if self._turns % _TURNS == 0:
+            await asyncio.sleep(0)
+        while self._outputs:
+            output = self._read_now()
+            if output is not None:
+                return output
+            if self._outputs:
+                await self._wait_readable()
+        if self._agent.gone and not self._ended:
+            raise SandboxGoneError("the sandbox has died")
+        return None
+
+    async def wait(self) -> Exit:
+        """Wait until the program itself has ended."""
+        status = await asyncio.shield(self._status)
+        return Exit(status) if status >= 0 else Exit(-1, -status)
+
+    async def write_stdin(self, data: bytes) -> None:
+        """Write to its standard input, waiting until all of it is in the pipe."""
+        rest = memoryview(data)
+        while rest:
+            if self._stdin is None:
+                raise BrokenPipeError("there is no standard input")
+            try:
+                rest = rest[os.write(self._stdin, rest) :]
+            except BlockingIOError:
+                await self._wait_writable(self._stdin)
+
+    async def close_stdin(self) -> None:
+        """Let the program see the end of its standard input."""
+        if self._stdin is not None:
+            _ = self._loop.remove_writer(self._stdin)
+            os.close(self._stdin)
+            self._stdin = None
+        if self._writing is not None:
+            _finish(self._writing)
+
+    async def signal(self, signal: int) -> None:
+        """Send a signal to its process group."""
+        _ = await self._agent.ask("signal", {"process": self._key, "signal": signal})
+
+    async def kill(self, *, grace: float = 0.0) -> None:
+        """End everything that the program started."""
+        _ = await self._agent.ask("kill", {"process": self._key, "grace": grace})
+
+    async def discard(self) -> None:
+        """Have all further output thrown away, inside of the sandbox."""
+        outputs, self._outputs = self._outputs, {}
+        if outputs:
+            self._stop_reading(outputs)
+            self._agent.tell("drain", {}, list(outputs))
+
+    async def close(self) -> None:
+        """Give up all that is held; the program is killed if it still runs."""
+        outputs, self._outputs = self._outputs, {}
+        self._stop_reading(outputs)
+        wire.close_all(outputs)
+        await self.close_stdin()
+        if not self._status.done():
+            self._agent.tell("kill", {"process": self._key, "grace": 0})
+
+    @property
+    def _ended(self) -> bool:
+        return (
+            self._status.done()
+            and not self._status.cancelled()
+            and self._status.exception() is None
+        )
+
+    def _read_now(self) -> Output | None:
+        """Return what can be read without waiting, taking the streams in turn."""
+        for fd, stream in list(self._outputs.items()):
+            try:
+                data = os.read(fd, _PIECE)
+            except BlockingIOError:
+                continue
+            del self._outputs[fd]
+            if data:
+                self._outputs[fd] = stream
+                return Output(stream, data)
+            os.close(fd)
+        return None
+
+    async def _wait_readable(self) -> None:
+        self._reading = self._loop.create_future()
+        watched = list(self._outputs)
+        try:
+            for fd in watched:
+                self._loop.add_reader(fd, _finish, self._reading)
+            await self._reading
+        finally:
+            self._reading = None
+            for fd in watched:
+                if fd in self._outputs:
+                    _ = self._loop.remove_reader(fd)
+
+    def _stop_reading(self, outputs: Mapping[int, Stream]) -> None:
+        for fd in outputs:
+            _ = self._loop.remove_reader(fd)
+        if self._reading is not None:
+            _finish(self._reading)
+
+    async def _wait_writable(self, fd: int) -> None:
+        self._writing = self._loop.create_future()
+        self._loop.add_writer(fd, _finish, self._writing)
+        try:
+            await self._writing
+        finally:
+            self._writing = None
+            if self._stdin == fd:
+                _ = self._loop.remove_writer(fd)
+
+
+class _Pipes:
+    """The pipes of a program. The server makes them, so that it alone rules over its own ends."""
+
+    def __init__(self, with_stdin: bool, owner: int | None) -> None:
+        self.stdin: int | None = None
+        self.outputs: dict[int, Stream] = {}
+        self._guest: list[int] = []
+        streams: tuple[Stream, Stream] = ("stdout", "stderr")
+        try:
+            for stream in streams:
+                mine, theirs = os.pipe()
+                self.outputs[mine] = stream
+                self._give(mine, theirs, owner)
+            if with_stdin:
+                theirs, self.stdin = os.pipe()
+                self._give(self.stdin, theirs, owner)
+        except OSError as error:
+            wire.close_all(self._guest)
+            self.close()
+            raise EngineError(f"the program could not be started: {error.strerror}") from error
+
+    def _give(self, mine: int, theirs: int, owner: int | None) -> None:
+        self._guest.append(theirs)
+        os.set_blocking(mine, False)
+        if owner is not None:
+            os.fchown(theirs, owner, owner)
+
+    def take_guest_ends(self) -> list[int]:
+        """Return the ends for the program, which are the caller's now: stdout, stderr, stdin."""
+        guest, self._guest = self._guest, []
+        return guest
+
+    def close(self) -> None:
+        """Close the server's ends."""
+        wire.close_all(self.outputs)
+        if self.stdin is not None:
+            os.close(self.stdin)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _check(command: Command) -> None:
+    if not command.argv:
+        raise EngineError("the command is empty")
+    if command.user not in (None, "user"):
+        raise EngineError(f"there is no user {command.user!r} in this sandbox")
+    for name in command.env:
+        if not name or "=" in name:
+            raise EngineError(f"{name!r} cannot be the name of an environment variable")
+    texts = (*command.argv, *command.env, *command.env.values(), command.cwd or "")
+    for text in texts:
+        if "\0" in text:
+            raise EngineError("commands, directories and variables cannot contain NUL")
+        try:
+            _ = os.fsencode(text)
+        except UnicodeEncodeError as error:
+            raise EngineError("commands, directories and variables must be text") from error

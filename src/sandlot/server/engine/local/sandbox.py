@@ -1,0 +1,146 @@
+"""The handle of a living sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from sandlot.server.engine.base import (
+    Command,
+    EngineError,
+    FileReader,
+    FileWriter,
+    Process,
+    SandboxGoneError,
+    SandboxSpec,
+    Usage,
+)
+from sandlot.server.guest import wire
+
+from .agent import AgentClient, RefusedError
+from .disk import DiskMeter
+from .files import LocalReader, LocalWriter
+from .process import LocalProcess
+
+__all__ = ["Freezer", "LocalSandbox", "Meter"]
+
+_MIB = 1024 * 1024
+
+
+class Freezer(Protocol):
+    """Stops and continues all processes of a sandbox from outside."""
+
+    async def freeze(self) -> None:
+        """Return when nothing runs any more."""
+        ...
+
+    async def thaw(self) -> None:
+        """Let everything run on."""
+        ...
+
+
+class Meter(Protocol):
+    """Measures a sandbox from outside."""
+
+    def measure(self) -> tuple[float, int]:
+        """Return the seconds of CPU time used and the bytes of memory in use."""
+        ...
+
+
+class LocalSandbox:
+    """A sandbox whose agent answers.
+
+    Args:
+        env: Environment variables of every program.
+        home: Its home directory, as the server sees it.
+        owner: User on the host that its processes are, where that is not the server's own.
+        limit_files: Whether the largest size of a file is held.
+        freezer: How to pause it; the agent does it if None.
+        meter: How to measure it; the agent does it if None.
+    """
+
+    def __init__(
+        self,
+        spec: SandboxSpec,
+        agent: AgentClient,
+        *,
+        env: Mapping[str, str],
+        home: Path,
+        owner: int | None,
+        limit_files: bool,
+        freezer: Freezer | None,
+        meter: Meter | None,
+    ) -> None:
+        self._spec = spec
+        self._agent = agent
+        self._env = env
+        self._owner = owner
+        self._limit = spec.disk_mb * _MIB if limit_files else None
+        self._freezer = freezer
+        self._meter = meter
+        self._disk = DiskMeter(home)
+
+    def __repr__(self) -> str:
+        return f"LocalSandbox({self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._spec.id
+
+    async def wait_gone(self) -> None:
+        """Wait until the sandbox has died, for whatever reason."""
+        await self._agent.wait_gone()
+
+    async def spawn(self, command: Command) -> Process:
+        """Start a program."""
+        return await LocalProcess.start(self._agent, command, self._env, self._owner)
+
+    async def open_reader(self, path: str) -> FileReader:
+        """Open a regular file for reading."""
+        return await LocalReader.open(self._agent, path)
+
+    async def open_writer(self, path: str) -> FileWriter:
+        """Prepare to make or replace a regular file."""
+        return await LocalWriter.open(self._agent, path, self._limit)
+
+    async def pause(self) -> None:
+        """Freeze all processes."""
+        self._check_alive()
+        if self._freezer is not None:
+            await self._freezer.freeze()
+            return
+        message, _ = await self._ask("stop")
+        if not wire.boolean(message, "done"):
+            raise EngineError("the sandbox could not be paused: some processes do not stop")
+
+    async def resume(self) -> None:
+        """Thaw all processes."""
+        self._check_alive()
+        if self._freezer is not None:
+            await self._freezer.thaw()
+        else:
+            _ = await self._ask("continue")
+
+    async def usage(self) -> Usage:
+        """Measure the use of resources."""
+        self._check_alive()
+        disk = await self._disk.measure()
+        self._check_alive()
+        if self._meter is not None:
+            return Usage(*self._meter.measure(), disk)
+        message, _ = await self._ask("usage")
+        return Usage(
+            wire.number(message, "cpu_seconds"), wire.integer(message, "memory_bytes"), disk
+        )
+
+    async def _ask(self, op: str) -> tuple[wire.Message, list[int]]:
+        try:
+            return await self._agent.ask(op, {})
+        except RefusedError as error:
+            raise EngineError(f"the sandbox failed: {error}") from error
+
+    def _check_alive(self) -> None:
+        if self._agent.gone:
+            raise SandboxGoneError("the sandbox has died")

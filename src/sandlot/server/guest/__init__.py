@@ -1,0 +1,12 @@
+"""What runs inside and around a sandbox: the zygote, which makes sandboxes, and the agent, which is PID 1 in each.
+
+This package needs the standard library only, imports nothing of the rest of the project and refers
+to itself by relative imports, so that it can be started by a bare interpreter as the top-level
+package `guest`. The server talks to it through the messages of `wire` and nothing else.
+
+- `kernel`: system calls that Python has no function for.
+- `namespaces`, `mounts`, `privileges`, `seccomp`: the walls, one module each.
+- `processes`, `files`: what the agent does for the server.
+- `agent`, `zygote`: the two programs.
+- `removal`: deleting what hostile code left behind.
+"""

@@ -1,0 +1,256 @@
+"""The agent: serves one sandbox from the inside, as its PID 1.
+
+It starts programs, opens files, kills, stops and measures, and tells the server which programs
+ended. It has one thread, no rights and no data of anybody; when the server is gone it ends, and all
+that it served with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+from . import processes, wire
+from .files import Files
+
+__all__ = ["Agent"]
+
+_DRAIN = 256 * 1024
+_WORSE = 500
+
+Answer = tuple[dict[str, object], list[int]]
+
+
+class _Ending:
+    """A command that was asked to end and will be killed at the deadline."""
+
+    def __init__(self, request: int, deadline: float) -> None:
+        self.request = request
+        self.deadline = deadline
+
+
+class Agent:
+    """Does what the server asks, until it hangs up.
+
+    Args:
+        sock: Where the requests come from.
+        home: Where relative paths start.
+        badness: Descriptor of this process's `oom_score_adj`, if commands shall be killed before
+            the agent when memory runs out.
+    """
+
+    def __init__(self, sock: socket.socket, home: str, badness: int | None = None) -> None:
+        self._sock = sock
+        self._home = home
+        self._badness = badness
+        self._usual = 0 if badness is None else int(os.pread(badness, 16, 0))
+        self._files = Files(home)
+        self._decoder = wire.Decoder()
+        self._roots: dict[int, int] = {}
+        self._keys: dict[int, int] = {}
+        self._endings: dict[int, _Ending] = {}
+        self._drains: set[int] = set()
+        self._poll = select.poll()
+        self._operations: dict[str, Callable[[int, wire.Message, list[int]], Answer | None]] = {
+            "spawn": self._spawn,
+            "signal": self._signal,
+            "kill": self._kill,
+            "drain": self._drain,
+            "open": self._open,
+            "create": self._create,
+            "commit": self._commit,
+            "abort": self._abort,
+            "stop": self._stop,
+            "continue": self._continue,
+            "usage": self._usage,
+        }
+
+    def serve(self) -> None:
+        """Serve until the server hangs up or breaks the rules."""
+        wakeup, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
+        _ = signal.signal(signal.SIGCHLD, _wake)
+        _ = signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
+            _ = signal.signal(number, signal.SIG_IGN)
+        _ = os.umask(0o022)
+        os.chdir("/")
+        self._poll.register(wakeup, select.POLLIN)
+        self._poll.register(self._sock, select.POLLIN)
+        gc.freeze()
+        wire.send(self._sock, {"event": "ready"})
+        while True:
+            for fd, _event in self._poll.poll(self._patience()):
+                if fd == wakeup:
+                    _ = os.read(wakeup, 4096)
+                    self._reap()
+                elif fd in self._drains:
+                    self._swallow(fd)
+                elif not self._listen():
+                    return
+            self._finish_endings()
+
+    def _patience(self) -> float | None:
+        if not self._endings:
+            return None
+        soonest = min(ending.deadline for ending in self._endings.values())
+        return max(soonest - time.monotonic(), 0) * 1000
+
+    def _listen(self) -> bool:
+        """Do what has been asked; return whether the server is still there."""
+        try:
+            data, fds = wire.receive(self._sock)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        self._decoder.feed(data, fds)
+        while (packet := self._decoder.next()) is not None:
+            self._perform(*packet)
+        return True
+
+    def _perform(self, message: wire.Message, fds: list[int]) -> None:
+        request = wire.integer(message, "request")
+        operation = self._operations[wire.text(message, "op")]
+        try:
+            answer = operation(request, message, fds)
+        except OSError as error:
+            number = error.errno or 0
+            self._tell({"request": request, "error": number, "text": error.strerror or str(error)})
+        else:
+            if answer is not None:
+                self._tell({"request": request, **answer[0]}, answer[1])
+                wire.close_all(answer[1])
+
+    def _tell(self, message: dict[str, object], fds: list[int] | None = None) -> None:
+        try:
+            wire.send(self._sock, message, fds or ())
+        except ConnectionError:
+            return  # the next receive sees the end
+
+    def _spawn(self, request: int, message: wire.Message, fds: list[int]) -> Answer:
+        cwd = os.path.join(self._home, wire.text(message, "cwd"))
+        argv = wire.strings(message, "argv")
+        env = wire.text_mapping(message, "env")
+        try:
+            self._worsen(_WORSE)
+            pid = processes.spawn(request, argv, env, cwd, fds)
+        finally:
+            self._worsen(0)
+            wire.close_all(fds)
+        self._roots[request] = pid
+        self._keys[pid] = request
+        return {"pid": pid}, []
+
+    def _worsen(self, amount: int) -> None:
+        """Make what is started from now on a better choice for the kernel's memory killer."""
+        if self._badness is not None:
+            _ = os.pwrite(self._badness, b"%d" % min(self._usual + amount, 1000), 0)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            key = self._keys.pop(pid, None)
+            if key is not None:
+                del self._roots[key]
+                code = os.waitstatus_to_exitcode(status)
+                self._tell({"event": "exit", "process": key, "status": code})
+
+    def _signal(self, _: int, message: wire.Message, __: list[int]) -> Answer:
+        root = self._roots.get(wire.integer(message, "process"))
+        if root is not None:  # afterwards its number may be somebody else's
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(root, wire.integer(message, "signal"))
+        return {}, []
+
+    def _kill(self, request: int, message: wire.Message, _: list[int]) -> Answer | None:
+        key = wire.integer(message, "process")
+        grace = wire.number(message, "grace")
+        root = self._roots.get(key)
+        if grace > 0 and processes.signal_tree(key, root, signal.SIGTERM):
+            processes.signal_tree(key, root, signal.SIGCONT)
+            previous = self._endings.pop(key, None)
+            if previous is not None:
+                self._tell({"request": previous.request})
+            self._endings[key] = _Ending(request, time.monotonic() + grace)
+            return None
+        processes.kill_tree(key, root)
+        return {}, []
+
+    def _finish_endings(self) -> None:
+        for key, ending in list(self._endings.items()):
+            root = self._roots.get(key)
+            if time.monotonic() >= ending.deadline:
+                _ = processes.kill_tree(key, root)
+            elif processes.tree(key, root):
+                continue
+            del self._endings[key]
+            self._tell({"request": ending.request})
+
+    def _drain(self, _: int, __: wire.Message, fds: list[int]) -> Answer:
+        """Throw away what comes out of pipes, at the sandbox's expense."""
+        for fd in fds:
+            os.set_blocking(fd, False)
+            self._drains.add(fd)
+            self._poll.register(fd, select.POLLIN)
+        return {}, []
+
+    def _swallow(self, fd: int) -> None:
+        try:
+            if os.read(fd, _DRAIN):
+                return
+        except BlockingIOError:
+            return
+        self._poll.unregister(fd)
+        self._drains.remove(fd)
+        os.close(fd)
+
+    def _open(self, _: int, message: wire.Message, __: list[int]) -> Answer:
+        return {}, [self._files.open(wire.text(message, "path"))]
+
+    def _create(self, request: int, message: wire.Message, _: list[int]) -> Answer:
+        return {}, [self._files.create(request, wire.text(message, "path"))]
+
+    def _commit(self, _: int, message: wire.Message, __: list[int]) -> Answer:
+        self._files.commit(wire.integer(message, "file"))
+        return {}, []
+
+    def _abort(self, _: int, message: wire.Message, __: list[int]) -> Answer:
+        self._files.abort(wire.integer(message, "file"))
+        return {}, []
+
+    def _stop(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
+        return {"done": processes.stop_everything()}, []
+
+    def _continue(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
+        processes.continue_everything()
+        return {}, []
+
+    def _usage(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
+        usage = processes.measure()
+        return {"cpu_seconds": usage.cpu_seconds, "memory_bytes": usage.memory_bytes}, []
+
+
+def _wake(_: int, __: FrameType | None) -> None:
+    """Let the signal only write to the wakeup descriptor."""
+
+
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends

@@ -1,0 +1,194 @@
+"""The file system that a sandbox sees.
+
+The host's programs and libraries, read-only; a chosen few files of /etc; its own /proc, masked; a
+/dev of seven devices; its home; memory for /tmp and /dev/shm, capped. There is nothing else: what
+is not listed here does not exist inside.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import kernel
+
+__all__ = ["HOME", "Layout", "build_root"]
+
+HOME = "/home/user"
+
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_ETC = (
+    "alternatives",
+    "ca-certificates",
+    "crypto-policies",
+    "fonts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "magic",
+    "mime.types",
+    "os-release",
+    "perl",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "protocols",
+    "python3",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+)
+_ETC_OWN = {
+    "passwd": (
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
+        "user:x:1000:1000:user:/home/user:/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    ),
+    "group": "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n",
+    "hostname": "sandbox\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "resolv.conf": "",
+}
+_PROC_READ_ONLY = ("sys", "irq", "bus", "fs")
+_PROC_HIDDEN = ("sysrq-trigger", "kcore", "keys", "timer_list", "kallsyms")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+    "/dev/ptmx": "pts/ptmx",
+    "/etc/mtab": "/proc/self/mounts",
+    "/var/run": "/run",
+    "/var/tmp": "/tmp",  # noqa: S108
+    "/workspace": "home/user",
+}
+_BASE = "/tmp"  # noqa: S108 - where the new root is put together; nothing is written there
+_SAFE = kernel.MS_NOSUID | kernel.MS_NODEV
+_READ_ONLY = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+
+
+class Layout:
+    """What differs between sandboxes.
+
+    Attributes:
+        memory_mb: Bound of /tmp, in MiB; /dev/shm gets half as much.
+        hide_local: Whether /usr/local is empty inside.
+        python: Directory of an interpreter to show as /opt/python.
+        links: Symbolic links to make in /opt/bin.
+    """
+
+    def __init__(
+        self, memory_mb: int, hide_local: bool, python: str | None, links: dict[str, str]
+    ) -> None:
+        self.memory_mb = memory_mb
+        self.hide_local = hide_local
+        self.python = python
+        self.links = links
+
+
+def build_root(layout: Layout) -> None:
+    """Put the new root together and move into it. The current directory becomes the home.
+
+    The home is told by the current directory since that follows into a new mount namespace, and its
+    path on the host may lead through directories that this process may not enter.
+    """
+    kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    python = None if layout.python is None else os.open(layout.python, os.O_PATH | os.O_DIRECTORY)
+    kernel.mount("tmpfs", _BASE, "tmpfs", _SAFE, "mode=755,size=1m,nr_inodes=1k")
+    _bind_home()
+    os.chdir(_BASE)
+    for directory in ("etc", "opt", "opt/bin", "proc", "dev", "run", "tmp", "usr", "var"):
+        os.mkdir(directory)
+    _add_system(layout.hide_local)
+    if python is not None:
+        os.mkdir("opt/python")
+        _bind(f"/proc/self/fd/{python}", "opt/python")
+        os.close(python)
+    for name, target in layout.links.items():
+        os.symlink(target, f"opt/bin/{name}")
+    _add_etc()
+    _add_proc()
+    _add_devices(layout.memory_mb)
+    for name, target in _LINKS.items():
+        os.symlink(target, f".{name}")
+    _add_memory("tmp", layout.memory_mb // 2)
+    kernel.mount_setattr("dev", kernel.MOUNT_ATTR_RDONLY, recursive=False)
+    kernel.mount_setattr(".", kernel.MOUNT_ATTR_RDONLY, recursive=False)
+    kernel.pivot_root()
+    kernel.detach_mount(".")  # the old root, which lies on top of the new one now
+    os.chdir("/")
+
+
+def _bind(source: str, target: str, attributes: int = _READ_ONLY) -> None:
+    kernel.mount(source, target, None, kernel.MS_BIND | kernel.MS_REC)
+    kernel.mount_setattr(target, attributes, recursive=True)
+
+
+def _bind_home() -> None:
+    os.makedirs(f"{_BASE}{HOME}")
+    _bind(".", f"{_BASE}{HOME}", kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
+
+
+def _add_system(hide_local: bool) -> None:
+    _bind("/usr", "usr")
+    if hide_local and os.path.isdir("usr/local"):
+        kernel.mount("tmpfs", "usr/local", "tmpfs", _SAFE, "mode=755,size=4k,nr_inodes=8")
+        kernel.mount_setattr("usr/local", kernel.MOUNT_ATTR_RDONLY, recursive=False)
+    for name in _SYSTEM:
+        if os.path.islink(f"/{name}"):
+            os.symlink(os.readlink(f"/{name}"), name)
+        elif os.path.isdir(f"/{name}"):
+            os.mkdir(name)
+            _bind(f"/{name}", name)
+
+
+def _add_etc() -> None:
+    for name in _ETC:
+        source = os.path.realpath(f"/etc/{name}")
+        if os.path.isdir(source):
+            os.makedirs(f"etc/{name}")
+        elif os.path.isfile(source):
+            os.makedirs(os.path.dirname(f"etc/{name}"), exist_ok=True)
+            _make_file(f"etc/{name}")
+        else:
+            continue
+        _bind(source, f"etc/{name}")
+    for name, content in _ETC_OWN.items():
+        with open(f"etc/{name}", "w") as file:
+            _ = file.write(content)
+
+
+def _add_proc() -> None:
+    # Only possible while the old /proc is still in sight: see mount_too_revealing() of fs/namespace.c.
+    kernel.mount("proc", "proc", "proc", _SAFE | kernel.MS_NOEXEC)
+    for name in _PROC_READ_ONLY:
+        if os.path.isdir(f"proc/{name}"):
+            _bind(f"proc/{name}", f"proc/{name}")
+    for name in _PROC_HIDDEN:
+        if os.path.exists(f"proc/{name}"):
+            kernel.mount("/dev/null", f"proc/{name}", None, kernel.MS_BIND)
+
+
+def _add_devices(memory_mb: int) -> None:
+    options = "mode=755,size=64k,nr_inodes=64"
+    kernel.mount("tmpfs", "dev", "tmpfs", kernel.MS_NOSUID | kernel.MS_NOEXEC, options)
+    for name in _DEVICES:
+        _make_file(f"dev/{name}")
+        kernel.mount(f"/dev/{name}", f"dev/{name}", None, kernel.MS_BIND)
+    os.mkdir("dev/pts")
+    flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
+    kernel.mount("devpts", "dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
+    os.mkdir("dev/shm")
+    _add_memory("dev/shm", memory_mb // 4)
+
+
+def _add_memory(target: str, size_mb: int) -> None:
+    size_mb = max(size_mb, 1)
+    options = f"mode=1777,size={size_mb}m,nr_inodes={size_mb * 256}"
+    kernel.mount("tmpfs", target, "tmpfs", _SAFE, options)
+
+
+def _make_file(path: str) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))

@@ -1,0 +1,74 @@
+"""What a process gives up before it runs code that nobody trusts."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+
+from . import kernel, seccomp
+
+__all__ = ["become", "default_signals", "forget_descriptors", "renounce", "set_limits"]
+
+_LIMITS = {
+    "core": resource.RLIMIT_CORE,
+    "data": resource.RLIMIT_DATA,
+    "fsize": resource.RLIMIT_FSIZE,
+    "nofile": resource.RLIMIT_NOFILE,
+    "nproc": resource.RLIMIT_NPROC,
+}
+
+
+def become(uid: int) -> None:
+    """Turn from root into a user (and the group of the same number) that has no rights at all.
+
+    Kernel files such as /proc/sys/kernel/core_pattern belong to the host's user 0 and ask for
+    nothing more than that: sandboxed code must never run as that user, whatever its capabilities.
+    """
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    kernel.set_dumpable(
+        True
+    )  # lost with the change of user, and needed to write /proc/self/uid_map
+
+
+def set_limits(limits: dict[str, int]) -> None:
+    """Lower resource limits by name; one that is lower already is kept."""
+    for name, value in limits.items():
+        kind = _LIMITS[name]
+        _, hard = resource.getrlimit(kind)
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def renounce() -> None:
+    """Give up every privilege for good, and hide from processes of the same user. The order matters.
+
+    Dropping from the bounding set needs CAP_SETPCAP; the filter needs no_new_privs once that is
+    gone; and the process becomes untraceable last, when nothing needs its own /proc entries any
+    more.
+    """
+    kernel.drop_capabilities()
+    kernel.forbid_new_privileges()
+    kernel.install_filter(seccomp.compile_filter())
+    kernel.set_dumpable(False)
+
+
+def forget_descriptors(keep: int) -> None:
+    """Close all descriptors but one, and point the standard ones at nothing."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for standard in (0, 1, 2):
+        if standard != null:
+            _ = os.dup2(null, standard)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def default_signals() -> None:
+    """Undo what an interpreter or whoever started it did to signals."""
+    _ = signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            _ = signal.signal(number, signal.SIG_DFL)
+    _ = signal.pthread_sigmask(signal.SIG_SETMASK, ())
