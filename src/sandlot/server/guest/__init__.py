@@ -1,4 +1,4 @@
-"""What runs inside and around a sandbox: the zygote, which makes sandboxes, and the agent, which is PID 1 in each.
+"""What runs around and in a sandbox: the zygote, which makes them, and the agent, PID 1 in each.
 
 This package needs the standard library only, imports nothing of the rest of the project and refers
 to itself by relative imports, so that it can be started by a bare interpreter as the top-level

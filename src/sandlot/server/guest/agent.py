@@ -15,10 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
+from types import FrameType
 
 from . import processes, wire
 from .files import Files
@@ -177,18 +174,18 @@ class Agent:
                 os.killpg(root, wire.integer(message, "signal"))
         return {}, []
 
-    def _kill(self, request: int, message: wire.Message, _: list[int]) -> Answer | None:
+    def _kill(self, request: int, message: wire.Message, __: list[int]) -> Answer | None:
         key = wire.integer(message, "process")
         grace = wire.number(message, "grace")
         root = self._roots.get(key)
         if grace > 0 and processes.signal_tree(key, root, signal.SIGTERM):
-            processes.signal_tree(key, root, signal.SIGCONT)
+            _ = processes.signal_tree(key, root, signal.SIGCONT)
             previous = self._endings.pop(key, None)
             if previous is not None:
                 self._tell({"request": previous.request})
             self._endings[key] = _Ending(request, time.monotonic() + grace)
             return None
-        processes.kill_tree(key, root)
+        _ = processes.kill_tree(key, root)
         return {}, []
 
     def _finish_endings(self) -> None:

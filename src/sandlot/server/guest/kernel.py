@@ -126,14 +126,14 @@ def _prctl(option: int, value: int, call: str) -> None:
 def mount(
     source: str | None, target: str, kind: str | None, flags: int, options: str | None = None
 ) -> None:
-    """mount(2)."""
+    """Mount a file system or bind a directory."""
     call = f"mount {kind or source or ''} on {target}"
     arguments = (_bytes(source), _bytes(target), _bytes(kind))
     _ = _check(_libc.mount(*arguments, ctypes.c_ulong(flags), _bytes(options)), call)
 
 
 def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
-    """mount_setattr(2), setting attributes and clearing none (Linux 5.12)."""
+    """Set attributes of a mount, clearing none (Linux 5.12)."""
     settings = struct.pack("QQQQ", attributes, 0, 0, 0)  # struct mount_attr
     _ = _syscall(
         "mount_setattr",
@@ -152,12 +152,12 @@ def detach_mount(target: str) -> None:
 
 
 def pivot_root() -> None:
-    """Make the current directory the root and put the old root on top of it; see pivot_root(2)."""
+    """Make the current directory the root, with the old root on top of it."""
     _ = _syscall("pivot_root", "pivot_root", b".", b".")
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """Enter new namespaces."""
     _ = _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
@@ -188,7 +188,7 @@ def become_subreaper() -> None:
 
 
 def set_dumpable(dumpable: bool) -> None:
-    """Allow or forbid other processes of the same user to trace this one and to read its memory and `/proc` entries."""
+    """Allow or forbid processes of the same user to trace this one and to look into it."""
     _prctl(_PR_SET_DUMPABLE, int(dumpable), "prctl(PR_SET_DUMPABLE)")
 
 

@@ -161,7 +161,7 @@ def _add_etc() -> None:
 
 
 def _add_proc() -> None:
-    # Only possible while the old /proc is still in sight: see mount_too_revealing() of fs/namespace.c.
+    # Only possible with the old /proc still in sight: mount_too_revealing() of fs/namespace.c
     kernel.mount("proc", "proc", "proc", _SAFE | kernel.MS_NOEXEC)
     for name in _PROC_READ_ONLY:
         if os.path.isdir(f"proc/{name}"):

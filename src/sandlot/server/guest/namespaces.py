@@ -1,4 +1,4 @@
-"""Namespaces: a sandbox's own users, processes, mounts, network, IPC objects, host name and cgroup root."""
+"""Namespaces: a sandbox's own users, processes, mounts, network, IPC, host name and cgroup root."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _IFF_RUNNING = 0x40
 
 
 def enter() -> None:
-    """Enter new namespaces of every kind; processes started from now on are in the new process namespace.
+    """Enter new namespaces of every kind; that of processes takes in those started from now on.
 
     The one user that is mapped is the caller's own; nobody else exists inside.
     """

@@ -43,7 +43,7 @@ def set_limits(limits: dict[str, int]) -> None:
 
 
 def renounce() -> None:
-    """Give up every privilege for good, and hide from processes of the same user. The order matters.
+    """Give up every privilege for good, and hide from processes of the same user; in this order.
 
     Dropping from the bounding set needs CAP_SETPCAP; the filter needs no_new_privs once that is
     gone; and the process becomes untraceable last, when nothing needs its own /proc entries any

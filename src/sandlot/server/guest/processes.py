@@ -73,6 +73,9 @@ def spawn(key: int, argv: list[str], env: dict[str, str], cwd: str, fds: list[in
 
     Args:
         key: What `tree` will know it by.
+        argv: Program and arguments; a program without a slash is searched on `PATH`.
+        env: Its environment.
+        cwd: Directory to start in.
         fds: Its standard output, standard error and, if it has one, standard input.
     """
     env = {**env, MARK: str(key)}
@@ -189,6 +192,7 @@ def tree(key: int, root: int | None) -> set[int]:
     """Return the living processes that a command started, itself included.
 
     Args:
+        key: What the command was started with.
         root: Id of the command's own process, for as long as it has not been reaped.
     """
     rows = everything()

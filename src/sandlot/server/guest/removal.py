@@ -6,6 +6,7 @@ outside of the given directory can be touched whatever is in it, and whatever ch
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -16,7 +17,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory and all that is in it, of any depth and mode; one that is not there is no error.
+    """Remove a directory and all that is in it, of any depth and mode, if it is there.
 
     Raises:
         OSError: Something cannot be removed.
@@ -52,6 +53,8 @@ def _remove_to_depth(parent: int, name: str, limit: int = 100) -> bool:
         os.close(fd)
     try:
         os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return False
     except OSError as error:
         if error.errno != errno.ENOTEMPTY:
             raise
@@ -63,18 +66,19 @@ def _empty(top: int, fd: int, limit: int) -> None:
     with os.scandir(fd) as entries:
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, is_directory in names:
-        if not is_directory:
-            os.unlink(name, dir_fd=fd)
-            continue
-        child = _open_directory(fd, name)
-        try:
-            if limit:
-                _empty(top, child, limit - 1)
-            else:
-                _lift(top, child)
-        finally:
-            os.close(child)
-        os.rmdir(name, dir_fd=fd)
+        with contextlib.suppress(FileNotFoundError):  # somebody else removes it as well
+            if not is_directory:
+                os.unlink(name, dir_fd=fd)
+                continue
+            child = _open_directory(fd, name)
+            try:
+                if limit:
+                    _empty(top, child, limit - 1)
+                else:
+                    _lift(top, child)
+            finally:
+                os.close(child)
+            os.rmdir(name, dir_fd=fd)
 
 
 def _lift(top: int, fd: int) -> None:
@@ -105,7 +109,7 @@ def _open_directory(parent: int, name: str) -> int:
 
 
 def remove_cgroup(path: str, patience: float = 2.0) -> None:
-    """Kill all that is in a cgroup and its children, and remove them; one that is not there is no error.
+    """Kill all that is in a cgroup and its children and remove them, if they are there.
 
     Raises:
         OSError: It is still in use after so many seconds.

@@ -84,7 +84,10 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
 }
-"""System calls that answer EPERM: numbers on x86_64 and aarch64 (syscall_64.tbl, asm-generic/unistd.h)."""
+"""System calls that answer EPERM, with their numbers on x86_64 and aarch64.
+
+From arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+"""
 
 _NEWEST_KNOWN = 462  # mseal, Linux 6.10
 _CLONE3 = 435

@@ -68,7 +68,7 @@ def encode(message: Message, fds: int = 0) -> bytes:
 
 
 def transmit(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
-    """Send some of the bytes, and the descriptors with the first of them; return how many bytes went."""
+    """Send some of the bytes, the descriptors with the first; return how many bytes went."""
     if not fds:
         return sock.send(data)
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
@@ -106,7 +106,7 @@ def close_all(fds: Iterable[int]) -> None:
 
 
 class Decoder:
-    """Puts messages together from what `receive` returned, keeping at most one of them unfinished."""
+    """Puts messages together from what `receive` returned."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -19,10 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
+from types import FrameType
 
 from . import kernel, mounts, namespaces, privileges, removal, wire
 from .agent import Agent

@@ -34,11 +34,13 @@ class AgentStartError(EngineError):
     Attributes:
         call: The step that failed.
         number: The error of that step, as in the module `errno`.
+        text: The text of that error.
     """
 
     def __init__(self, call: str, number: int, text: str) -> None:
         super().__init__(f"the sandbox could not be made: {call}: {text}")
         self.call = call
+        self.text = text
         self.number = number
 
 

@@ -23,7 +23,10 @@ from sandlot.server.engine.base import (
 from sandlot.server.guest import mounts, namespaces, removal
 
 from .agent import AgentClient, AgentStartError
+from .cgroups import Cgroups, find_places
 from .channel import socket_pair
+from .group import FREEZE, Group
+from .probe import explain
 from .sandbox import LocalSandbox
 from .templates import Template, find_templates
 from .territory import Territory
@@ -52,6 +55,7 @@ class _Record:
         self.directory = directory
         self.uid = uid
         self.agent: AgentClient | None = None
+        self.group: Group | None = None
         self.removal: asyncio.Task[None] | None = None
 
 
@@ -68,6 +72,8 @@ class LocalEngine:
         self._records: dict[str, _Record] = {}
         self._templates: Mapping[str, Template] = {}
         self._zygote: Zygote | None = None
+        self._cgroups = Cgroups("", ())
+        self._reviving = asyncio.Lock()
         self._capabilities: EngineCapabilities | None = None
         self._private_uid = sys.platform == "linux" and os.getuid() == 0
 
@@ -142,6 +148,7 @@ class LocalEngine:
         home.mkdir(mode=0o755)
         if record.uid is not None:
             os.chown(home, record.uid, record.uid)
+        record.group = group = self._make_group(spec)
         mine, theirs = socket_pair()
         record.agent = agent = AgentClient(mine)
         plan = {
@@ -152,7 +159,7 @@ class LocalEngine:
             "python": None if template.python is None else str(template.python),
             "links": dict(template.links),
             "limits": self._limits(spec),
-            "cgroups": list[str](),
+            "cgroups": [] if group is None else group.directories,
         }
         zygote.create(spec.id, plan, theirs)
         try:
@@ -177,19 +184,22 @@ class LocalEngine:
             home=home,
             owner=record.uid,
             limit_files=True,
-            freezer=None,
-            meter=None,
+            freezer=group if group is not None and group.can_freeze else None,
+            meter=group,
         )
 
     async def _remove(self, sandbox_id: str, record: _Record) -> None:
         if record.agent is not None:
             record.agent.close()
-        if self._zygote is not None:
-            await self._zygote.destroy(sandbox_id)
+        ending = None if self._zygote is None else self._zygote.destroy(sandbox_id)
+        if record.group is not None:
+            record.group.release()  # after the kill was sent: nothing in it shall run on
+        if ending is not None:
+            await ending
         try:
-            await asyncio.to_thread(removal.remove_tree, str(record.directory))
+            await asyncio.to_thread(_remove_remains, record)
         except OSError as error:
-            text = f"the files of the sandbox could not be removed: {error.strerror}"
+            text = f"what is left of the sandbox could not be removed: {error.strerror}"
             raise EngineError(text) from error
         _ = self._records.pop(sandbox_id, None)
 
@@ -199,8 +209,18 @@ class LocalEngine:
             "fsize": spec.disk_mb * _MIB,
             "nofile": _DESCRIPTORS,
             "nproc": _PROCESSES,
-            "data": spec.memory_mb * _MIB,
+            **({} if "memory" in self._cgroups.controllers else {"data": spec.memory_mb * _MIB}),
         }
+
+    def _make_group(self, spec: SandboxSpec) -> Group | None:
+        group = self._cgroups.make(spec.id)
+        if group is not None:
+            try:
+                group.limit(memory_mb=spec.memory_mb, processes=_PROCESSES, vcpus=spec.vcpus)
+            except OSError:
+                group.remove()
+                raise
+        return group
 
     def _choose_uid(self) -> int | None:
         if not self._private_uid:
@@ -212,37 +232,75 @@ class LocalEngine:
 
     def _start_zygote(self) -> Zygote:
         territory = self._territory
+        places = find_places(
+            Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+        )
+        name = territory.remember([place.parent for place in places])
+        self._cgroups = Cgroups(name, places)
         settings = {
-            "cgroups": list[str](),
+            "cgroups": self._cgroups.directories,
             "directory": str(territory.sandboxes),
             "ephemeral": str(territory.path) if territory.ephemeral else None,
         }
         return Zygote([territory.lock], settings)
 
     async def _living_zygote(self) -> Zygote:
-        if self._zygote is None:
-            raise EngineError("the engine has been closed")
-        return self._zygote
+        """Return the zygote, or another one should it have died (and all sandboxes with it)."""
+        async with self._reviving:
+            if self._zygote is None:
+                raise EngineError("the engine has been closed")
+            if self._zygote.gone:
+                logger.error("the zygote has died, and all sandboxes with it; starting another")
+                await self._zygote.close()
+                for directory in self._cgroups.directories:
+                    await asyncio.to_thread(removal.remove_cgroup, directory)
+                self._zygote = self._start_zygote()
+            return self._zygote
 
     async def _probe(self) -> None:
-        spec = SandboxSpec(f"probe-{secrets.token_hex(8)}", "minimal", 1, 64, 64)
-        try:
-            _ = await self._create(spec, self._templates["minimal"])
-        except AgentStartError as error:
-            raise EngineUnavailableError(str(error)) from error
-        await self.destroy(spec.id)
+        """Make a sandbox, doing without cgroups that cannot be entered."""
+        while True:
+            spec = SandboxSpec(f"probe-{secrets.token_hex(8)}", "minimal", 1, 64, 64)
+            try:
+                _ = await self._create(spec, self._templates["minimal"])
+            except AgentStartError as error:
+                if not self._cgroups.drop(error.call):
+                    raise EngineUnavailableError(explain(error)) from error
+            except EngineError as error:
+                raise EngineUnavailableError(str(error)) from error
+            else:
+                await self.destroy(spec.id)
+                return
 
     def _describe(self) -> EngineCapabilities:
+        controllers = self._cgroups.controllers
+        missing = sorted({"memory", "pids", "cpu"} - controllers)
         return EngineCapabilities(
             engine="local",
             level="full",
             templates=sorted(self._templates),
-            limits=EnforcedLimits(memory="rlimit", pids="rlimit", cpu="none", disk="file-size"),
+            limits=EnforcedLimits(
+                memory="cgroup" if "memory" in controllers else "rlimit",
+                pids="cgroup" if "pids" in controllers else "rlimit",
+                cpu="cgroup" if "cpu" in controllers else "none",
+                disk="file-size",
+            ),
             namespaces=namespaces.NAMES,
             seccomp=True,
             no_new_privileges=True,
             capabilities_dropped=True,
             private_uid=self._private_uid,
             network=("none",),
-            pause="stop",
+            pause="freeze" if FREEZE in controllers else "stop",
+            reason=(
+                f"this server may not make control groups for {', '.join(missing)}"
+                if missing
+                else None
+            ),
         )
+
+
+def _remove_remains(record: _Record) -> None:
+    if record.group is not None:
+        record.group.remove()
+    removal.remove_tree(str(record.directory))

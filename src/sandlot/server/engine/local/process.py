@@ -47,6 +47,8 @@ class LocalProcess:
         """Start a program.
 
         Args:
+            agent: The agent of the sandbox.
+            command: What to start.
             env: Environment variables beneath those of the command.
             owner: User on the host that the pipes shall belong to, so that programs can open
                 `/dev/stdout`.

@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandlot.server.engine.base import EngineUnavailableError
@@ -67,7 +68,7 @@ class Territory:
             ) from error
         self._lock = lock
 
-    def remember(self, cgroups: list[str]) -> str:
+    def remember(self, cgroups: Sequence[Path]) -> str:
         """Choose a name for cgroups and note it, for a next life to remove what this one leaves."""
         name = f"sandlot-{secrets.token_hex(8)}"
         draft = self._notes.with_suffix(".new")

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import sandlot.server.guest
@@ -67,18 +67,23 @@ class Zygote:
         """Have a sandbox made; its agent will answer on the channel, which is taken over."""
         self._channel.send({"op": "create", "id": name, **plan}, [channel.detach()])
 
-    async def destroy(self, name: str) -> None:
-        """Have all processes of a sandbox killed; return when that is done.
+    def destroy(self, name: str) -> Awaitable[None]:
+        """Have all processes of a sandbox killed; what is returned can be awaited for the end.
 
         Raises:
             EngineError: It takes too long.
         """
-        if self.gone:
-            return
         future = self._leaving.get(name)
         if future is None:
-            future = self._leaving[name] = asyncio.get_running_loop().create_future()
-            self._channel.send({"op": "destroy", "id": name})
+            future = asyncio.get_running_loop().create_future()
+            if self.gone:
+                future.set_result(None)
+            else:
+                self._leaving[name] = future
+                self._channel.send({"op": "destroy", "id": name})
+        return self._wait_dead(future)
+
+    async def _wait_dead(self, future: asyncio.Future[None]) -> None:
         try:
             await asyncio.wait_for(asyncio.shield(future), _PATIENCE)
         except TimeoutError as error:
