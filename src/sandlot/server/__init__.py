@@ -1,0 +1,1 @@
+"""The control plane: the server side of the contract."""

@@ -11,7 +11,8 @@ __all__ = ["main"]
 
 def main() -> int:
     """Run the control plane and return an exit code."""
-    # Nothing of what the imports make is garbage, and looking for it takes a fifth of the time to start.
+    # Nothing of what the imports make is garbage, and looking for it takes a fifth of the time to
+    # start.
     gc.disable()
     try:
         run = _embedded if sys.argv[1:2] == ["--embedded-fd"] else _standalone
@@ -36,7 +37,9 @@ def _standalone() -> int:
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"])
-            print(f"sandlot: {where}: {problem['msg']}".replace(": :", ":"), file=sys.stderr)  # noqa: T201
+            reason = problem["msg"].removeprefix("Value error, ")
+            text = f"{where}: {reason}" if where else reason
+            _ = sys.stderr.write(f"sandlot: {text}\n")
         return 2
     from .standalone import run_standalone
 

@@ -44,5 +44,5 @@ def create_app(plane: ControlPlane) -> FastAPI:
 
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """Raise what the handlers answer, to WebSockets too, which the framework would refuse without a word."""
+    """Raise what the handlers answer; left alone, WebSockets would be refused without a body."""
     raise HTTPException(404)

@@ -1,7 +1,8 @@
 """Who is asking: API keys.
 
-A key is `wrn_` and 32 hexadecimal digits. Only its SHA-256 is stored; that is enough because keys are random, and since
-the hash is what is looked up, the time that takes tells nothing about the key.
+A key is `wrn_` and 32 hexadecimal digits. Only its SHA-256 is stored; that is enough because keys
+are random, and since the hash is what is looked up, the time that takes tells nothing about the
+key.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Final
 
 from .ids import new_id
 from .services.errors import UnauthorizedError
+from .store.base import TeamRows
 from .store.records import ApiKeyRecord
-from .store.teams import TeamRows
 
 __all__ = ["DEFAULT_TEAM", "Authenticator", "Principal", "new_key"]
 

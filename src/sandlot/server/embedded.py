@@ -1,9 +1,9 @@
 """A server that belongs to another process and lives no longer than that.
 
-They talk over a socket that the owner leaves in the child. The owner writes a line with the configuration, the child
-answers with a line: `{"ready": {"port": N}}` or `{"error": {"code": C, "message": M}}`. The end of the socket, or of
-the owner, is the end of the server. The key travels this way because command lines and environments can be read by
-others.
+They talk over a socket that the owner leaves in the child. The owner writes a line with the
+configuration, the child answers with a line: `{"ready": {"port": N}}` or `{"error": {"code": C,
+"message": M}}`. The end of the socket, or of the owner, is the end of the server. The key travels
+this way because command lines and environments can be read by others.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """What happens around every request: its id, its line in the log, and the last resort for crashes.
 
-Plain ASGI: a layer that wrapped requests in objects or queues would touch every piece of every transfer.
+Plain ASGI: a layer that wrapped requests in objects or queues would touch every piece of every
+transfer.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
 
-import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +21,7 @@ __all__ = ["RequestMiddleware"]
 
 _HEADER = b"x-request-id"
 _VALID = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
-_log = structlog.get_logger("sandlot.server.request")
+_log = logging.getLogger("sandlot.server.request")
 
 
 class RequestMiddleware:
@@ -30,6 +31,7 @@ class RequestMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -57,7 +59,7 @@ class _Exchange:
             outcome = "disconnected"
         except Exception:
             outcome = "failed"
-            _log.exception("request failed", request_id=self._request_id)
+            _log.exception("request failed", extra={"request_id": self._request_id})
             if self._status is None:
                 await self._answer_crash(receive)
         finally:
@@ -78,17 +80,27 @@ class _Exchange:
         await response(self._scope, receive, self.send)
 
     def _write_line(self, outcome: str) -> None:
-        route = self._scope.get("route")
-        _log.info(
-            "request",
-            request_id=self._request_id,
-            method=self._scope.get("method", "WEBSOCKET"),
-            # The pattern and not the path: paths are long, and not ours.
-            route=getattr(route, "path", None),
-            status=self._status,
-            ms=round((time.perf_counter() - self._began) * 1000, 1),
-            outcome=outcome,
-        )
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        fields = {
+            "request_id": self._request_id,
+            "method": self._scope.get("method", "WEBSOCKET"),
+            "route": _route(self._scope),
+            "status": self._status,
+            "ms": round((time.perf_counter() - self._began) * 1000, 1),
+            "outcome": outcome,
+        }
+        _log.info("request", extra=fields)
+
+
+def _route(scope: Scope) -> str | None:
+    """Return the pattern that a path matched: the path itself may be long, and is not ours."""
+    route = scope.get("route")
+    if route is None:
+        return None
+    pattern: str = route.path  # without the prefix of its router
+    head = scope["path"].split("/")[: -pattern.count("/") or None]
+    return "/".join(head) + pattern
 
 
 def _request_id(scope: Scope) -> str:

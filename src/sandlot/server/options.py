@@ -20,46 +20,54 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; any free one if 0.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port to listen on; any free one if 0."
+    )
     data_dir: Path = Field(
         default_factory=_default_data_dir,
         description="Directory of the database and of all sandboxes.",
     )
     database_url: str | None = Field(
-        None,
-        description="URL of the database (SQLAlchemy, async driver); SQLite in the data directory if omitted.",
+        default=None,
+        description="URL of the database (SQLAlchemy, async driver); SQLite in the data directory"
+        " if omitted.",
         repr=False,
+        exclude=True,
     )
     engine: Literal["auto", "local", "process"] = Field(
-        "auto",
-        description="What keeps the sandboxes; `process` gives no isolation and is never chosen by `auto`.",
+        default="auto",
+        description="What keeps the sandboxes; `process` gives no isolation and is never chosen"
+        " by `auto`.",
     )
-    ephemeral: bool = Field(False, description="Remove the data directory at the end.")
+    ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(
-        "api-key",
+        default="api-key",
         description="Whether requests need an API key; `none` only on a loopback address.",
     )
     api_key: SecretStr | None = Field(
-        None,
-        description="An API key to accept; if there is none at all, one is made at the first start.",
+        default=None,
+        description="An API key to accept; if there is none at all, one is made at the first"
+        " start.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severity of what is logged."
+        default="info", description="Least severity of what is logged."
     )
-    max_json_bytes: int = Field(16 << 20, gt=0, description="Largest JSON body.")
+    max_json_bytes: int = Field(default=16 << 20, gt=0, description="Largest JSON body.")
     max_output_bytes: int = Field(
-        10 << 20,
+        default=10 << 20,
         ge=0,
         description="Bytes that exec keeps of each stream unless asked for another number.",
     )
     max_buffered_upload_bytes: int = Field(
-        100 << 20, gt=0, description="Largest body of files/write."
+        default=100 << 20, gt=0, description="Largest body of files/write."
     )
 
     @property
-    def database(self) -> str:
-        """URL of the database."""
+    def database(self) -> str | None:
+        """URL of the database; None where nothing is to be left behind."""
+        if self.ephemeral and self.database_url is None:
+            return None
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'sandlot.db'}"
 
     @property

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-
-import structlog
 
 from .auth import Authenticator
 from .engine import make_engine
@@ -18,12 +17,9 @@ from .services.metrics import Metrics
 from .services.sandboxes import Sandboxes
 from .services.stats import Stats
 from .services.tasks import TaskGroup
-from .store.database import Database
-from .store.idempotency import IdempotencyRows
+from .store.base import Store
+from .store.opening import open_store
 from .store.records import SandboxRecord
-from .store.sandboxes import SandboxRows
-from .store.stats import StatsRows
-from .store.teams import TeamRows
 
 __all__ = ["ControlPlane"]
 
@@ -31,7 +27,7 @@ _MEASURE_INTERVAL = 1.0
 _SAMPLE_INTERVAL = 10.0
 _SAVE_INTERVAL = 5.0
 _CLEAN_INTERVAL = 3600.0
-_log = structlog.get_logger("sandlot.server")
+_log = logging.getLogger("sandlot.server")
 
 
 class ControlPlane:
@@ -54,7 +50,7 @@ class ControlPlane:
         self.commands = Commands()
         self.stopping = asyncio.Event()
         self._engine = make_engine(options.engine, options.data_dir, ephemeral=options.ephemeral)
-        self._database: Database | None = None
+        self._store: Store | None = None
         self._background = TaskGroup()
 
     @property
@@ -78,15 +74,15 @@ class ControlPlane:
         """Destroy all sandboxes and close everything."""
         self.stopping.set()
         await self._background.cancel()
-        database, self._database = self._database, None
-        if database is None:
+        store, self._store = self._store, None
+        if store is None:
             await self._engine.close()
             return
         try:
             await self.idempotency.close()
             await self.sandboxes.close()
         finally:
-            await database.close()
+            await store.close()
 
     async def interrupt(self) -> None:
         """End what requests wait for: the server is about to stop."""
@@ -98,17 +94,17 @@ class ControlPlane:
         options = self.options
         options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._engine.start()
-        database = await Database.open(options.database)
-        self.auth = Authenticator(TeamRows(database), required=options.auth == "api-key")
-        self.sandboxes = Sandboxes(SandboxRows(database), self._engine)
-        self.idempotency = Idempotency(IdempotencyRows(database), lambda: new_id("cl"))
+        store = await open_store(options.database)
+        self.auth = Authenticator(store.teams, required=options.auth == "api-key")
+        self.sandboxes = Sandboxes(store.sandboxes, self._engine)
+        self.idempotency = Idempotency(store.idempotency, lambda: new_id("cl"))
         self.metrics = Metrics(self.sandboxes)
-        self.stats = Stats(StatsRows(database), self.sandboxes)
-        self._database = database
+        self.stats = Stats(store.stats, self.sandboxes)
+        self._store = store
         secret = options.api_key
         key = None if secret is None else secret.get_secret_value()
         if (path := await self.auth.prepare(key, options.key_file)) is not None:
-            _log.info("an API key was made", path=str(path))
+            _log.warning("an API key was made", extra={"path": str(path)})
         await self.sandboxes.recover()
         for work, interval in (
             (self.metrics.measure, _MEASURE_INTERVAL),
@@ -127,4 +123,4 @@ async def _forever(work: Callable[[], Awaitable[None]], interval: float) -> None
         try:
             await work()
         except Exception:
-            _log.exception("background work failed", work=work.__qualname__)
+            _log.exception("background work failed", extra={"work": work.__qualname__})

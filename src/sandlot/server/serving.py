@@ -37,7 +37,7 @@ class Server(uvicorn.Server):
             ws_per_message_deflate=False,
             ws_ping_interval=_PING_INTERVAL,
             # A reader that is slow does not answer pings, and is not to be cut off for it.
-            ws_ping_timeout=None,  # pyright: ignore
+            ws_ping_timeout=None,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -1,4 +1,4 @@
-"""Where the options of a server come from: the command line, then the environment, then the defaults."""
+"""Where options come from: the command line, then the environment, then the defaults."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class FormParser:
         self._headers.value += data[start:end]
 
     def _on_header_end(self) -> None:
-        if self._headers.name.lower() == b"content-disposition":
+        if bytes(self._headers.name).lower() == b"content-disposition":
             self._headers.disposition = bytes(self._headers.value)
         self._headers.name.clear()
         self._headers.value.clear()

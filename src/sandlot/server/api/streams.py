@@ -1,7 +1,8 @@
 """Running commands over a WebSocket.
 
-Three things go on at once: output goes out, messages come in, and input goes into the command. Each waits for the one
-it serves and for nothing else, so a reader that is slow slows the command down, but its `stop` is heard.
+Three things go on at once: output goes out, messages come in, and input goes into the command. Each
+waits for the one it serves and for nothing else, so a reader that is slow slows the command down,
+but its `stop` is heard.
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ class _Conversation:
         taken = 0
         reads = True
         while (data := await self._stdin.get()) is not None:
-            # What nobody reads any more is acknowledged all the same, or the client would wait for ever.
+            # What nobody reads any more is acknowledged all the same, or the client would wait for
+            # ever.
             reads = reads and await execution.write_stdin(data)
             taken += len(data)
             self._stdin.taken(len(data))

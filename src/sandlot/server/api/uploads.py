@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, contextmanager
 from typing import IO
 
 from starlette.requests import Request
@@ -73,9 +73,9 @@ class _Receiver:
             self._begun = True
             if self._path is None:
                 # Where it goes is only told later: it waits in a file that nobody else can see.
-                self._spool = self._stack.enter_context(tempfile.TemporaryFile())
+                self._spool = self._stack.enter_context(_spool())
             else:
-                await self._open(self._path)
+                _ = await self._open(self._path)
         elif kind == "data":
             await self._write(data)
 
@@ -125,3 +125,9 @@ async def _body(request: Request, limit: int | None) -> AsyncGenerator[bytes]:
 
 def _too_large(limit: int) -> str:
     return f"The body is larger than {limit} bytes: use files/stream/write."
+
+
+@contextmanager
+def _spool() -> Generator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file

@@ -1,6 +1,7 @@
 """The two forms of the conversation of `exec/stream`: what travels, without the travelling.
 
-Binary messages, those of the subprotocol, are a channel (one byte), an offset (eight, big-endian) and a payload.
+Binary messages, those of the subprotocol, are a channel (one byte), an offset (eight, big-endian)
+and a payload.
 """
 
 from __future__ import annotations

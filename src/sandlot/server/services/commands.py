@@ -21,7 +21,7 @@ _GRACE = 1.0
 """Seconds between asking a command to end and killing it."""
 
 _LINGER = 0.1
-"""Seconds to wait for more output once a program has ended and something that it left behind holds the pipes."""
+"""Seconds to wait for more output after the end of a program that left something behind."""
 
 _LINGER_POLL = 0.005
 _LINGER_BYTES = 4 << 20  # more than pipes hold: what comes after that was written later
@@ -91,7 +91,8 @@ class Execution:
     async def read(self) -> Output | None:
         """Return the next piece of output, None at the end.
 
-        The end is that of the program itself: what it left behind may hold the pipes, but is not waited for.
+        The end is that of the program itself: what it left behind may hold the pipes, but is not
+        waited for.
         """
         self._reading = True
         start = self._loop.time()
@@ -212,7 +213,8 @@ class Commands:
     async def start(self, live: LiveSandbox, spec: CommandSpec) -> AsyncGenerator[Execution]:
         """Run a command for as long as the block lasts.
 
-        At the end of the block everything that it started is killed, unless the program has ended by itself.
+        At the end of the block everything that it started is killed, unless the program has ended
+        by itself.
         """
         with live.active():
             async with live.lock:

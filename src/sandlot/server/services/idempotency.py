@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
-from sandlot.server.store.idempotency import IdempotencyRows
+from sandlot.server.store.base import IdempotencyRows
 from sandlot.server.store.records import IdempotencyRecord
 
 from .errors import IdempotencyKeyConflictError

@@ -27,8 +27,8 @@ _ADVICE = {
 class LiveSandbox:
     """A running or paused sandbox.
 
-    Whoever changes its state holds `lock`. Whoever uses it does so inside of `active`, which holds the idle timer
-    still; the timer calls `on_idle` once nothing has happened for `timeout_sec`.
+    Whoever changes its state holds `lock`. Whoever uses it does so inside of `active`, which holds
+    the idle timer still; the timer calls `on_idle` once nothing has happened for `timeout_sec`.
 
     Attributes:
         record: Its row as it is, or is about to be, in the store.

@@ -1,7 +1,7 @@
 """What sandboxes use, over time.
 
-Each sandbox has three series: a point a second for ten minutes, averages of 30 seconds for two hours, averages of five
-minutes for a day. They live as long as the sandbox.
+Each sandbox has three series: a point a second for ten minutes, averages of 30 seconds for two
+hours, averages of five minutes for a day. They live as long as the sandbox.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
                  ↓         ↓
     error     stopped ← stopped
 
-The store has a row for every sandbox there ever was; this module has the living ones and writes each change through.
+The store has a row for every sandbox there ever was; this module has the living ones and writes
+each change through.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sandlot.server.engine.base import Engine, EngineError, SandboxSpec
+from sandlot.server.store.base import NameTakenError, SandboxRows
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
-from sandlot.server.store.sandboxes import NameTakenError, SandboxRows
 
 from .errors import (
     AlreadyExistsError,
@@ -178,7 +179,7 @@ class Sandboxes:
             await self._end(live, None)
 
     async def save_activity(self) -> None:
-        """Write down when sandboxes were last active; doing so at once would cost a commit per command."""
+        """Write down when sandboxes were last active: not at once, that is a commit a command."""
         times = {
             live.record.id: live.last_active
             for live in self.live

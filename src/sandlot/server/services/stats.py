@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sandlot.server.store.base import StatsRows
 from sandlot.server.store.records import StatsSample
-from sandlot.server.store.stats import StatsRows
 
 from .errors import InvalidRequestError
 from .sandboxes import Sandboxes

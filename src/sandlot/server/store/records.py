@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-__all__ = ["ApiKeyRecord", "IdempotencyRecord", "SandboxFilter", "SandboxRecord", "StatsSample"]
+__all__ = [
+    "LIVE_STATUSES",
+    "ApiKeyRecord",
+    "IdempotencyRecord",
+    "SandboxFilter",
+    "SandboxRecord",
+    "StatsSample",
+]
+
+LIVE_STATUSES: Final = ("pending", "starting", "running", "paused", "missing", "hibernated")
+"""Statuses of sandboxes that are not gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ class Database:
     async def open(cls, url: str) -> Database:
         """Connect, and make or migrate the tables."""
         sqlite = url.startswith("sqlite")
-        # SQLite has one writer at a time: waiting for a connection is fairer and cheaper than for its lock.
+        # SQLite has one writer at a time: waiting for a connection is fairer and cheaper than for
+        # its lock.
         engine = create_async_engine(url, **({"pool_size": 1, "max_overflow": 0} if sqlite else {}))
         if sqlite:
             event.listen(engine.sync_engine, "connect", _configure_sqlite)

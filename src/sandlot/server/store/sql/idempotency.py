@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 
+from ..records import IdempotencyRecord
 from .database import Database
-from .records import IdempotencyRecord
 from .tables import idempotency_keys
 
-__all__ = ["IdempotencyRows"]
+__all__ = ["SqlIdempotency"]
 
 
-class IdempotencyRows:
+class SqlIdempotency:
     """The rows of requests that carried an idempotency key."""
 
     def __init__(self, database: Database) -> None:

@@ -1,6 +1,7 @@
 """The tables.
 
-Whoever changes them adds a migration under `migrations/versions` and moves `HEAD`; a test compares the two.
+Whoever changes them adds a migration under `migrations/versions` and moves `HEAD`; a test compares
+the two.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from sqlalchemy import (
     text,
 )
 
+from ..records import LIVE_STATUSES
+
 __all__ = [
     "HEAD",
-    "LIVE_STATUSES",
     "alembic_version",
     "api_keys",
     "idempotency_keys",
@@ -39,9 +41,6 @@ __all__ = [
 
 HEAD: Final = "0001"
 """Revision of the newest migration, which a new database is born with."""
-
-LIVE_STATUSES: Final = ("pending", "starting", "running", "paused", "missing", "hibernated")
-"""Statuses of sandboxes that are not gone."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -80,7 +79,13 @@ api_keys = Table(
     "api_keys",
     metadata,
     Column("id", String(29), primary_key=True),
-    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column(
+        "team_id",
+        String(30),
+        ForeignKey("teams.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
     Column("name", String(128), nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
     Column("prefix", String(16), nullable=False),
@@ -94,7 +99,7 @@ sandboxes = Table(
     "sandboxes",
     metadata,
     Column("id", String(28), primary_key=True),
-    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
     Column("status", String(16), nullable=False),
     Column("status_reason", String),
     Column("template", String(64), nullable=False),
@@ -126,7 +131,9 @@ sandboxes = Table(
 sandbox_labels = Table(
     "sandbox_labels",
     metadata,
-    Column("sandbox_id", ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "sandbox_id", String(28), ForeignKey("sandboxes.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
     Index("ix_sandbox_labels_pair", "key", "value"),
@@ -135,7 +142,7 @@ sandbox_labels = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
     Column("key", String(255), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("resource_id", String(64), nullable=False),
@@ -145,7 +152,7 @@ idempotency_keys = Table(
 stats_samples = Table(
     "stats_samples",
     metadata,
-    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
     Column("sampled_at", BigInteger, primary_key=True),  # seconds since 1970: it is divided
     Column("running", Integer, nullable=False),
     Column("vcpus", Integer, nullable=False),

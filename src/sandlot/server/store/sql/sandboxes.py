@@ -8,20 +8,17 @@ from datetime import datetime
 from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..base import NameTakenError
+from ..records import LIVE_STATUSES, SandboxFilter, SandboxRecord
 from .database import Database
-from .records import SandboxFilter, SandboxRecord
-from .tables import LIVE_STATUSES, sandbox_labels, sandboxes
+from .tables import sandbox_labels, sandboxes
 
-__all__ = ["NameTakenError", "SandboxRows"]
+__all__ = ["SqlSandboxes"]
 
 _SETTABLE = ("status", "status_reason", "started_at", "last_active_at", "last_updated")
 
 
-class NameTakenError(Exception):
-    """A live sandbox of the team has this name."""
-
-
-class SandboxRows:
+class SqlSandboxes:
     """The rows of all sandboxes there ever were."""
 
     def __init__(self, database: Database) -> None:

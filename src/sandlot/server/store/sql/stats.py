@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, func, insert, select
 
+from ..records import StatsSample
 from .database import Database
-from .records import StatsSample
 from .tables import stats_samples
 
-__all__ = ["StatsRows"]
+__all__ = ["SqlStats"]
 
 
-class StatsRows:
+class SqlStats:
     """The samples of all teams."""
 
     def __init__(self, database: Database) -> None:

@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import insert, select, update
 
+from ..records import ApiKeyRecord
 from .database import Database
-from .records import ApiKeyRecord
 from .tables import api_keys, teams
 
-__all__ = ["TeamRows"]
+__all__ = ["SqlTeams"]
 
 
-class TeamRows:
+class SqlTeams:
     """The rows of teams and API keys."""
 
     def __init__(self, database: Database) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from sandlot.server.store.tables import UtcTime
+from sandlot.server.store.sql.tables import UtcTime
 
 revision = "0001"
 down_revision = None

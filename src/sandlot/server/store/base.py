@@ -1,0 +1,149 @@
+"""What a store must do.
+
+There are two: one in a database, and one in memory for servers that leave nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from .records import ApiKeyRecord, IdempotencyRecord, SandboxFilter, SandboxRecord, StatsSample
+
+__all__ = [
+    "IdempotencyRows",
+    "NameTakenError",
+    "SandboxRows",
+    "StatsRows",
+    "Store",
+    "TeamRows",
+]
+
+
+class NameTakenError(Exception):
+    """A live sandbox of the team has this name."""
+
+
+class SandboxRows(Protocol):
+    """The rows of all sandboxes there ever were."""
+
+    async def add(self, record: SandboxRecord) -> None:
+        """Add a row.
+
+        Raises:
+            NameTakenError: A live sandbox of the team has this name.
+        """
+        ...
+
+    async def save(self, record: SandboxRecord) -> None:
+        """Write what can change of a sandbox: its status and its times."""
+        ...
+
+    async def save_activity(self, times: Mapping[str, datetime]) -> None:
+        """Write when sandboxes were last active, by their ids."""
+        ...
+
+    async def get(self, team_id: str, sandbox_id: str) -> SandboxRecord | None:
+        """Return the sandbox of this id, if the team has it."""
+        ...
+
+    async def list(self, team_id: str, wanted: SandboxFilter) -> Sequence[SandboxRecord]:
+        """Return sandboxes, newest first; without the gone ones unless a status is wanted."""
+        ...
+
+    async def mark_gone(self, reason: str, time: datetime) -> int:
+        """Mark all that count as live as stopped, and return how many there were."""
+        ...
+
+
+class TeamRows(Protocol):
+    """The rows of teams and API keys."""
+
+    async def ensure(self, team_id: str, name: str, time: datetime) -> None:
+        """Make a team, unless it is there."""
+        ...
+
+    async def has_keys(self) -> bool:
+        """Tell whether there is any API key."""
+        ...
+
+    async def add_key(self, key: ApiKeyRecord) -> None:
+        """Add an API key; one that is known already is left alone."""
+        ...
+
+    async def find_key(self, hash: str) -> ApiKeyRecord | None:
+        """Return the API key with this hash."""
+        ...
+
+    async def touch_key(self, key_id: str, time: datetime) -> None:
+        """Note when an API key was used."""
+        ...
+
+
+class IdempotencyRows(Protocol):
+    """The rows of requests that carried an idempotency key."""
+
+    async def find(self, team_id: str, key: str) -> IdempotencyRecord | None:
+        """Return what came of the request with this key."""
+        ...
+
+    async def put(self, record: IdempotencyRecord) -> None:
+        """Note what comes of a request; a note with the same key is replaced."""
+        ...
+
+    async def remove(self, team_id: str, key: str) -> None:
+        """Forget a request."""
+        ...
+
+    async def remove_before(self, time: datetime) -> None:
+        """Forget all requests older than that."""
+        ...
+
+
+class StatsRows(Protocol):
+    """The samples of what all teams ran."""
+
+    async def add(self, samples: Mapping[str, StatsSample]) -> None:
+        """Add a sample for each team."""
+        ...
+
+    async def remove_before(self, time: int) -> None:
+        """Forget samples older than that."""
+        ...
+
+    async def peaks(self, team_id: str, since: int) -> StatsSample:
+        """Return the highest values since then."""
+        ...
+
+    async def series(self, team_id: str, since: int, width: int) -> Sequence[StatsSample]:
+        """Return the highest values of each bucket of `width` seconds, in order of time."""
+        ...
+
+
+class Store(Protocol):
+    """All rows."""
+
+    @property
+    def sandboxes(self) -> SandboxRows:
+        """Those of sandboxes."""
+        ...
+
+    @property
+    def teams(self) -> TeamRows:
+        """Those of teams and API keys."""
+        ...
+
+    @property
+    def idempotency(self) -> IdempotencyRows:
+        """Those of requests with an idempotency key."""
+        ...
+
+    @property
+    def stats(self) -> StatsRows:
+        """Those of what teams ran."""
+        ...
+
+    async def close(self) -> None:
+        """Close it."""
+        ...

@@ -1,0 +1,162 @@
+"""A store in memory, for servers whose data directory goes when they go.
+
+Nobody could ever read what such a server writes, and a database takes longer to import than the
+rest of the server.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from .base import NameTakenError
+from .records import (
+    LIVE_STATUSES,
+    ApiKeyRecord,
+    IdempotencyRecord,
+    SandboxFilter,
+    SandboxRecord,
+    StatsSample,
+)
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """All rows, for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self.sandboxes = _Sandboxes()
+        self.teams = _Teams()
+        self.idempotency = _Idempotency()
+        self.stats = _Stats()
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class _Sandboxes:
+    def __init__(self) -> None:
+        self._rows = dict[str, SandboxRecord]()
+
+    async def add(self, record: SandboxRecord) -> None:
+        if record.name is not None and any(
+            (row.team_id, row.name) == (record.team_id, record.name)
+            for row in self._rows.values()
+            if row.status in LIVE_STATUSES
+        ):
+            raise NameTakenError(record.name)
+        self._rows[record.id] = record
+
+    async def save(self, record: SandboxRecord) -> None:
+        self._rows[record.id] = record
+
+    async def save_activity(self, times: Mapping[str, datetime]) -> None:
+        for sandbox_id, time in times.items():
+            self._rows[sandbox_id] = replace(self._rows[sandbox_id], last_active_at=time)
+
+    async def get(self, team_id: str, sandbox_id: str) -> SandboxRecord | None:
+        row = self._rows.get(sandbox_id)
+        return row if row is not None and row.team_id == team_id else None
+
+    async def list(self, team_id: str, wanted: SandboxFilter) -> Sequence[SandboxRecord]:
+        rows = [
+            row for row in self._rows.values() if row.team_id == team_id and _matches(row, wanted)
+        ]
+        rows.sort(key=_age, reverse=True)
+        return rows[: wanted.limit]
+
+    async def mark_gone(self, reason: str, time: datetime) -> int:
+        gone = [row for row in self._rows.values() if row.status in LIVE_STATUSES]
+        for row in gone:
+            self._rows[row.id] = replace(
+                row, status="stopped", status_reason=reason, last_updated=time
+            )
+        return len(gone)
+
+
+class _Teams:
+    def __init__(self) -> None:
+        self._keys = dict[str, ApiKeyRecord]()
+
+    async def ensure(self, team_id: str, name: str, time: datetime) -> None:
+        """Do nothing: the rows of teams are only there for others to refer to."""
+
+    async def has_keys(self) -> bool:
+        return bool(self._keys)
+
+    async def add_key(self, key: ApiKeyRecord) -> None:
+        _ = self._keys.setdefault(key.hash, key)
+
+    async def find_key(self, hash: str) -> ApiKeyRecord | None:
+        return self._keys.get(hash)
+
+    async def touch_key(self, key_id: str, time: datetime) -> None:
+        for key in list(self._keys.values()):
+            if key.id == key_id:
+                self._keys[key.hash] = replace(key, last_used=time)
+
+
+class _Idempotency:
+    def __init__(self) -> None:
+        self._rows = dict[tuple[str, str], IdempotencyRecord]()
+
+    async def find(self, team_id: str, key: str) -> IdempotencyRecord | None:
+        return self._rows.get((team_id, key))
+
+    async def put(self, record: IdempotencyRecord) -> None:
+        self._rows[record.team_id, record.key] = record
+
+    async def remove(self, team_id: str, key: str) -> None:
+        _ = self._rows.pop((team_id, key), None)
+
+    async def remove_before(self, time: datetime) -> None:
+        self._rows = {key: row for key, row in self._rows.items() if row.created_at >= time}
+
+
+class _Stats:
+    def __init__(self) -> None:
+        self._rows = defaultdict[str, list[StatsSample]](list)
+
+    async def add(self, samples: Mapping[str, StatsSample]) -> None:
+        for team_id, sample in samples.items():
+            self._rows[team_id].append(sample)
+
+    async def remove_before(self, time: int) -> None:
+        for rows in self._rows.values():
+            rows[:] = [row for row in rows if row.sampled_at >= time]
+
+    async def peaks(self, team_id: str, since: int) -> StatsSample:
+        return _peak(since, [row for row in self._rows[team_id] if row.sampled_at >= since])
+
+    async def series(self, team_id: str, since: int, width: int) -> Sequence[StatsSample]:
+        buckets = defaultdict[int, list[StatsSample]](list)
+        for row in self._rows[team_id]:
+            if row.sampled_at >= since:
+                buckets[row.sampled_at - row.sampled_at % width].append(row)
+        return [_peak(start, rows) for start, rows in sorted(buckets.items())]
+
+
+def _matches(row: SandboxRecord, wanted: SandboxFilter) -> bool:
+    return (
+        (row.status in LIVE_STATUSES if wanted.status is None else row.status == wanted.status)
+        and wanted.template in (None, row.template)
+        and wanted.name in (None, row.name)
+        and wanted.metadata.items() <= row.metadata.items()
+        and (wanted.before is None or _age(row) < wanted.before)
+    )
+
+
+def _age(row: SandboxRecord) -> tuple[datetime, str]:
+    return row.created_at, row.id
+
+
+def _peak(time: int, rows: Sequence[StatsSample]) -> StatsSample:
+    return StatsSample(
+        sampled_at=time,
+        running=max((row.running for row in rows), default=0),
+        vcpus=max((row.vcpus for row in rows), default=0),
+        memory_mb=max((row.memory_mb for row in rows), default=0),
+    )

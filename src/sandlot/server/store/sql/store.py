@@ -1,0 +1,31 @@
+"""All rows of a database."""
+
+from __future__ import annotations
+
+from .database import Database
+from .idempotency import SqlIdempotency
+from .sandboxes import SqlSandboxes
+from .stats import SqlStats
+from .teams import SqlTeams
+
+__all__ = ["SqlStore"]
+
+
+class SqlStore:
+    """All rows, in a database."""
+
+    def __init__(self, database: Database) -> None:
+        self.sandboxes = SqlSandboxes(database)
+        self.teams = SqlTeams(database)
+        self.idempotency = SqlIdempotency(database)
+        self.stats = SqlStats(database)
+        self._database = database
+
+    @classmethod
+    async def open(cls, url: str) -> SqlStore:
+        """Connect, and bring the tables up to date."""
+        return cls(await Database.open(url))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._database.close()
