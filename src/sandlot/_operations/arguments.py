@@ -1,0 +1,145 @@
+"""Checks of what users pass, made before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+from ..errors import InvalidArgumentError
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_KEY = re.compile(r"[A-Za-z0-9_:.-]{1,255}")
+SHELL = "/bin/sh"
+
+
+def text(value: Any, name: str) -> str:
+    """Check a text that the sandbox's kernel will see: NUL would cut it off there."""
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{name} must be a str, not {type(value).__name__}")
+    if "\0" in value:
+        raise InvalidArgumentError(f"{name} must not contain NUL")
+    if not value.isascii():
+        try:
+            _ = value.encode()
+        except UnicodeEncodeError as exc:
+            raise InvalidArgumentError(f"{name} is not valid Unicode: {exc.reason}") from exc
+    return value
+
+
+def optional_text(value: Any, name: str) -> str | None:
+    """Check a text that may be left out."""
+    return None if value is None else _filled(text(value, name), name)
+
+
+def file_path(value: Any) -> str:
+    """Check the path of a file in a sandbox."""
+    return _filled(text(value, "path"), "path")
+
+
+def texts(value: Any, name: str) -> dict[str, str] | None:
+    """Check a mapping of texts."""
+    if value is None:
+        return None
+    if not _is_mapping(value):
+        raise InvalidArgumentError(f"{name} must be a mapping, not {type(value).__name__}")
+    return {
+        _filled(text(key, f"a key of {name}"), f"a key of {name}"): text(item, f"{name}[{key!r}]")
+        for key, item in value.items()
+    }
+
+
+def environment(value: Any) -> dict[str, str] | None:
+    """Check environment variables."""
+    variables = texts(value, "env")
+    for name in variables or ():
+        if "=" in name:
+            raise InvalidArgumentError(f"env: a name cannot contain '=': {name!r}")
+    return variables
+
+
+def argv(cmd: Any, args: Any) -> list[str]:
+    """Return the program and its arguments; a lone text is a line for the shell."""
+    if isinstance(cmd, str):
+        if not cmd.strip():
+            raise InvalidArgumentError("cmd is empty")
+        first = text(cmd, "cmd")
+        return [SHELL, "-c", first] if args is None else [first, *_arguments(args, "args")]
+    if args is not None:
+        raise InvalidArgumentError("give the arguments either in the list cmd or in args")
+    words = _arguments(cmd, "cmd")
+    if not words or not words[0]:
+        raise InvalidArgumentError("cmd is empty")
+    return words
+
+
+def seconds(value: Any, name: str, *, least: float = 0) -> float | None:
+    """Check a time in seconds; whole ones become int, the only form old servers read."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidArgumentError(f"{name} must be a number, not {type(value).__name__}")
+    if not math.isfinite(value) or value < least:
+        raise InvalidArgumentError(f"{name} must be a finite number of at least {least:g} seconds")
+    return int(value) if value == int(value) else value
+
+
+def whole(value: Any, name: str) -> int | None:
+    """Check a whole number that is not negative."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidArgumentError(f"{name} must be an int, not {type(value).__name__}")
+    if value < 0:
+        raise InvalidArgumentError(f"{name} must not be negative")
+    return value
+
+
+def sandbox_id(value: Any) -> str:
+    """Check the id of a sandbox: anything a server may have made up, nothing hostile."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidArgumentError(f"not the id of a sandbox: {value!r:.200}")
+    return value
+
+
+def idempotency_key(value: Any) -> str:
+    """Check a key that names a request."""
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        raise InvalidArgumentError("idempotency_key must be 1 to 255 characters of A-Za-z0-9_:.-")
+    return value
+
+
+def without_none(**fields: Any) -> dict[str, Any]:
+    """Return the fields of a body that are to be sent."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _arguments(value: Any, name: str) -> list[str]:
+    if not _is_sequence(value):
+        raise InvalidArgumentError(f"{name} must be a list of str, not {type(value).__name__}")
+    return [text(word, f"{name}[{index}]") for index, word in enumerate(value)]
+
+
+def is_bytes(value: Any) -> TypeGuard[bytes | bytearray | memoryview[int]]:
+    """Tell whether something is a piece of bytes."""
+    return isinstance(value, bytes | bytearray | memoryview)
+
+
+def is_stream(value: Any) -> bool:
+    """Tell whether something can give pieces of bytes."""
+    return isinstance(value, Iterable | AsyncIterable) and not isinstance(value, str | Mapping)
+
+
+def _is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _filled(value: str, name: str) -> str:
+    if not value:
+        raise InvalidArgumentError(f"{name} is empty")
+    return value

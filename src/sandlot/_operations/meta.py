@@ -1,0 +1,106 @@
+"""Operations on the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._flow import KEY_HEADER, Flow, Method, Request, Response, Server, fetch, send
+from ..errors import InvalidArgumentError, NotFoundError, UnexpectedResponseError, UnsupportedError
+from ..models import Capabilities, Health
+from . import arguments
+
+_METHODS: dict[str, Method] = {
+    "GET": "GET",
+    "HEAD": "HEAD",
+    "POST": "POST",
+    "PUT": "PUT",
+    "PATCH": "PATCH",
+    "DELETE": "DELETE",
+}
+
+
+def health() -> Flow[Health]:
+    """Ask whether the server is up."""
+    return fetch(Health, Request("GET", "/health"))
+
+
+def capabilities(server: Server) -> Flow[Capabilities]:
+    """Ask what the server can do."""
+    yield from _learn(server)
+    if server.capabilities is None:
+        raise UnsupportedError(
+            "This server cannot say what it can do: it is an original Wrenn server, which has no"
+            " /v1/capabilities and none of the additions"
+        )
+    return server.capabilities
+
+
+def known(server: Server) -> Flow[Capabilities | None]:
+    """Return what the server can do, asking it only the first time; None for an original one."""
+    if not server.asked:
+        yield from _learn(server)
+    return server.capabilities
+
+
+def require(server: Server, what: str) -> Flow[None]:
+    """Refuse to send what an original server would silently ignore."""
+    if (yield from known(server)) is None:
+        raise UnsupportedError(
+            f"This server does not support {what}: it is an original Wrenn server, which would"
+            " ignore it. Nothing was sent"
+        )
+
+
+def request(
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, str] | None,
+    json: Any,
+    idempotency_key: str | None,
+    timeout: float | None,
+) -> Flow[Any]:
+    """Send a request that this version has no method for."""
+    verb = _METHODS.get(method.upper())
+    if verb is None:
+        raise InvalidArgumentError(f"method must be one of {', '.join(_METHODS)}")
+    address = arguments.text(path, "path")
+    segments = address.split("/")
+    if segments[0] or {".", ".."} & set(segments) or set("?#\\") & set(address):
+        raise InvalidArgumentError(
+            "path must start with / and contain no dot segments, query or fragment (use params)"
+        )
+    headers: dict[str, str] = {}
+    if idempotency_key is not None:
+        headers[KEY_HEADER] = arguments.idempotency_key(idempotency_key)
+    limit = arguments.seconds(timeout, "timeout")
+    response = yield from send(
+        Request(verb, address, json, params or {}, headers=headers, timeout=limit)
+    )
+    return _content(response)
+
+
+def _content(response: Response) -> Any:
+    import json
+
+    if not response.content:
+        return None
+    if "json" not in response.headers.get("content-type", ""):
+        return response.content
+    try:
+        return json.loads(response.content)
+    except ValueError as exc:
+        raise UnexpectedResponseError(
+            f"the answer is not the JSON it claims to be: {exc}",
+            outcome="finished",
+            request_id=response.headers.get("x-request-id"),
+        ) from exc
+
+
+def _learn(server: Server) -> Flow[None]:
+    try:
+        server.capabilities = yield from fetch(Capabilities, Request("GET", "/v1/capabilities"))
+    except NotFoundError:
+        server.capabilities = None
+    server.asked = True

@@ -1,0 +1,276 @@
+"""Operations on sandboxes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from .._flow import (
+    KEY_HEADER,
+    Flow,
+    Request,
+    Server,
+    Undo,
+    decode,
+    execute,
+    fetch,
+    now,
+    path,
+    pause,
+    send,
+)
+from ..errors import (
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+    SandboxDestroyedError,
+    SandboxStateError,
+    SandboxTimeoutError,
+    SandlotError,
+    TransportError,
+)
+from ..models import CreateSandboxRequest, SandboxInfo, SandboxMetrics, SandboxStats
+from . import arguments, meta
+
+_ROOT = "/v1/sandboxes"
+_FULL_ID = re.compile(r"cl-[0-9a-z]{25}")
+_BOOT_TIMEOUT = 90.0
+"""Seconds to wait for calls that answer when a sandbox has started or stopped as asked."""
+_UNDO_TIMEOUT = 5.0
+"""Seconds to wait for each answer while cleaning up after an interruption."""
+_BEGINNING = frozenset({"pending", "starting"})
+
+
+def create(
+    server: Server,
+    template: str | None,
+    *,
+    vcpus: int | None,
+    memory_mb: int | None,
+    disk_mb: int | None,
+    timeout_sec: int | None,
+    name: str | None,
+    metadata: Mapping[str, str] | None,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+    network: str | None,
+    idempotency_key: str | None,
+    wait: bool,
+) -> Flow[SandboxInfo]:
+    """Create a sandbox; whatever happens on the way, none is left behind."""
+    body = _creation(
+        template=arguments.optional_text(template, "template"),
+        vcpus=vcpus,
+        memory_mb=memory_mb,
+        disk_mb=disk_mb,
+        timeout_sec=timeout_sec,
+        name=arguments.optional_text(name, "name"),
+        metadata=arguments.texts(metadata, "metadata"),
+        env=arguments.environment(env),
+        cwd=arguments.optional_text(cwd, "cwd"),
+        network=arguments.optional_text(network, "network"),
+    )
+    additions = sorted({"disk_mb", "name", "metadata", "env", "cwd", "network"} & set(body))
+    if additions:
+        yield from meta.require(server, f"{', '.join(additions)} at creation")
+    key = uuid4().hex if idempotency_key is None else arguments.idempotency_key(idempotency_key)
+    request = Request("POST", _ROOT, body, headers={KEY_HEADER: key}, timeout=_BOOT_TIMEOUT)
+    if idempotency_key is None:
+        # A key of the caller's own may name a sandbox that is already in use: not ours to destroy.
+        yield Undo(lambda: _undo_create(request))
+    try:
+        info = yield from fetch(SandboxInfo, request)
+    except TransportError as exc:
+        if idempotency_key is None and exc.outcome == "unknown":
+            yield from _undo_lost(request, exc)
+        raise
+    yield Undo(lambda: destroy(info.id, timeout=_UNDO_TIMEOUT))
+    if wait and info.status in _BEGINNING:
+        try:
+            info = yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT)
+        except SandlotError:
+            yield from destroy(info.id)
+            raise
+    return info
+
+
+def list_page(
+    server: Server,
+    *,
+    status: str | None,
+    template: str | None,
+    name: str | None,
+    metadata: Mapping[str, str] | None,
+    limit: int | None,
+    cursor: str | None,
+) -> Flow[tuple[list[SandboxInfo], str | None]]:
+    """List sandboxes; return them and the cursor of the next page."""
+    params = arguments.without_none(
+        status=arguments.optional_text(status, "status"),
+        template=arguments.optional_text(template, "template"),
+        name=arguments.optional_text(name, "name"),
+    )
+    for key, value in (arguments.texts(metadata, "metadata") or {}).items():
+        params[f"metadata.{key}"] = value
+    if params:
+        yield from meta.require(server, "filters of lists")
+    if limit is not None:
+        params["limit"] = str(arguments.whole(limit, "limit"))
+    if cursor is not None:
+        params["cursor"] = arguments.text(cursor, "cursor")
+    request = Request("GET", _ROOT, params=params)
+    response = yield from send(request)
+    infos = decode(list[SandboxInfo], request, response)
+    return infos, response.headers.get("x-next-cursor")
+
+
+def get_stats(range: str | None) -> Flow[SandboxStats]:
+    """Ask how much the team runs."""
+    params = arguments.without_none(range=arguments.optional_text(range, "range"))
+    return fetch(SandboxStats, Request("GET", f"{_ROOT}/stats", params=params))
+
+
+def get(sandbox_id: str) -> Flow[SandboxInfo]:
+    """Look up a sandbox."""
+    return fetch(SandboxInfo, Request("GET", at(sandbox_id)))
+
+
+def connect(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
+    """Find a sandbox and make it run if it is paused."""
+    info = yield from _find(server, id_or_name)
+    if info.status == "paused":
+        try:
+            return (yield from resume(info.id))
+        except ConflictError:  # somebody else was faster
+            info = yield from get(info.id)
+    if info.status == "running":
+        return info
+    return (yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT))
+
+
+def destroy(sandbox_id: str, *, timeout: float | None = None) -> Flow[None]:
+    """Destroy a sandbox for good; one that is gone already is fine."""
+    request = Request("DELETE", at(sandbox_id), timeout=timeout or _BOOT_TIMEOUT)
+    yield Undo(lambda: _delete(replace(request, timeout=_UNDO_TIMEOUT)))
+    yield from _delete(request)
+
+
+def ping(sandbox_id: str) -> Flow[None]:
+    """Reset the idle timer of a sandbox."""
+    return execute(Request("POST", at(sandbox_id, "ping"), harmless=True))
+
+
+def suspend(sandbox_id: str) -> Flow[SandboxInfo]:
+    """Freeze a sandbox."""
+    request = Request("POST", at(sandbox_id, "pause"), timeout=_BOOT_TIMEOUT)
+    return fetch(SandboxInfo, request)
+
+
+def resume(sandbox_id: str) -> Flow[SandboxInfo]:
+    """Thaw a sandbox."""
+    request = Request("POST", at(sandbox_id, "resume"), timeout=_BOOT_TIMEOUT)
+    return fetch(SandboxInfo, request)
+
+
+def metrics(sandbox_id: str, range: str | None) -> Flow[SandboxMetrics]:
+    """Ask for the use of resources over time."""
+    params = arguments.without_none(range=arguments.optional_text(range, "range"))
+    return fetch(SandboxMetrics, Request("GET", at(sandbox_id, "metrics"), params=params))
+
+
+def wait_ready(sandbox_id: str, *, timeout: float = 30, interval: float = 0.2) -> Flow[SandboxInfo]:
+    """Wait until a sandbox runs."""
+    limit = arguments.seconds(timeout, "timeout")
+    started = yield from now()
+    while True:
+        info = yield from get(sandbox_id)
+        if info.status == "running":
+            return info
+        _refuse_hopeless(info)
+        moment = yield from now()
+        left = started + (limit or 0) - moment
+        if left <= 0:
+            raise SandboxTimeoutError(
+                f"Sandbox {info.id} is still {info.status} after {timeout:g} s; it may become"
+                " ready later",
+                outcome="unknown",
+                is_retryable=True,
+            )
+        yield from pause(min(interval, left))
+
+
+def at(sandbox_id: str, *more: str) -> str:
+    """Return the path of a sandbox, or of something below it."""
+    return "/".join([path(_ROOT + "/{}", arguments.sandbox_id(sandbox_id)), *more])
+
+
+def _creation(**fields: Any) -> dict[str, Any]:
+    try:
+        model = CreateSandboxRequest.model_validate(fields, strict=True)
+    except ValidationError as exc:
+        problem = exc.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InvalidArgumentError(f"{where}: {problem['msg']}") from None
+    return model.to_dict()
+
+
+def _undo_create(request: Request) -> Flow[None]:
+    """Destroy what an abandoned request made: asked again, it names its sandbox."""
+    info = yield from fetch(SandboxInfo, replace(request, timeout=_UNDO_TIMEOUT))
+    yield from _delete(Request("DELETE", at(info.id), timeout=_UNDO_TIMEOUT))
+
+
+def _undo_lost(request: Request, failure: TransportError) -> Flow[None]:
+    try:
+        yield from _undo_create(request)
+    except SandlotError:
+        failure.add_note("The sandbox may exist: its idle timeout, if it has one, will pause it.")
+    else:
+        failure.outcome = "not_started"
+        failure.add_note("The sandbox, had it been made, was destroyed.")
+
+
+def _delete(request: Request) -> Flow[None]:
+    with contextlib.suppress(NotFoundError):
+        yield from execute(request)
+
+
+def _find(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
+    if _FULL_ID.fullmatch(arguments.text(id_or_name, "id_or_name")):
+        return (yield from get(id_or_name))
+    if (yield from meta.known(server)) is None:
+        return (yield from get(id_or_name))
+    request = Request("GET", _ROOT, params={"name": id_or_name})
+    found = yield from fetch(list[SandboxInfo], request)
+    if not found:
+        raise NotFoundError(
+            f"There is no live sandbox named {id_or_name!r}", code="not_found", status_code=404
+        )
+    return found[0]
+
+
+def _refuse_hopeless(info: SandboxInfo) -> None:
+    """Raise if a sandbox will not run by waiting."""
+    why = f": {info.status_reason}" if info.status_reason else ""
+    match info.status:
+        case "stopped":
+            raise SandboxDestroyedError(f"Sandbox {info.id} is gone{why}", status="stopped")
+        case "paused" | "hibernated":
+            raise SandboxStateError(
+                f"Sandbox {info.id} is {info.status} and does not become ready by waiting{why};"
+                " call resume()",
+                status=info.status,
+            )
+        case "error" | "missing":
+            raise SandboxStateError(
+                f"Sandbox {info.id} failed ({info.status}){why}; destroy it and create another",
+                status=info.status,
+            )
+        case _:
+            pass

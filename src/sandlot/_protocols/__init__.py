@@ -1,0 +1,1 @@
+"""Conversations over a WebSocket, without the socket: messages in, events out."""

@@ -1,0 +1,211 @@
+"""WebSocket connections, blocking and awaiting: the only module that knows websockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection as AsyncConnection
+from websockets.asyncio.client import connect as async_connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    WebSocketException,
+)
+from websockets.http11 import Response as Refusal
+from websockets.sync.client import ClientConnection as Connection
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from ._flow import Response
+from .errors import ConnectError, RequestTimeoutError, TransportError, UnexpectedResponseError
+
+_CLOSE_TIMEOUT = 2.0
+"""Seconds to wait for the server to agree to the end of a conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect, and how."""
+
+    url: str
+    headers: Mapping[str, str]
+    subprotocol: str
+    timeout: float
+    tls: ssl.SSLContext | None
+    proxy: str | bool | None
+
+
+class ClosedError(ConnectionError):
+    """The connection ended."""
+
+
+class _RefusedError(Exception):
+    """The server answered the opening handshake with something else than 101.
+
+    Raised in place of websockets' own exception, because that one makes `connect` follow redirects,
+    taking the credentials along.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.status_code)
+        headers = {name.lower(): value for name, value in refusal.headers.raw_items()}
+        self.response = Response(refusal.status_code, bytes(refusal.body or b""), headers)
+
+
+class _Connection(Connection):
+    def handshake(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().handshake(*args, **kwargs)
+        except InvalidStatus as exc:
+            raise _RefusedError(exc.response) from exc
+
+
+class _AsyncConnection(AsyncConnection):
+    async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().handshake(*args, **kwargs)
+        except InvalidStatus as exc:
+            raise _RefusedError(exc.response) from exc
+
+
+class Socket:
+    """A connection, blocking."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What both sides agreed to speak."""
+        return self._connection.subprotocol
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message; raise `ClosedError` if nobody receives any more."""
+        with _closed():
+            self._connection.send(message)
+
+    def receive(self, timeout: float | None = None) -> str | bytes:
+        """Wait for a message; raise `ClosedError` at the end, TimeoutError after the time."""
+        with _closed():
+            return self._connection.recv(timeout)
+
+    def close(self) -> None:
+        """End the conversation."""
+        self._connection.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        with contextlib.suppress(OSError):
+            self._connection.socket.shutdown(2)
+
+
+class AsyncSocket:
+    """A connection, awaiting."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What both sides agreed to speak."""
+        return self._connection.subprotocol
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; raise `ClosedError` if nobody receives any more."""
+        with _closed():
+            await self._connection.send(message)
+
+    async def receive(self, timeout: float | None = None) -> str | bytes:
+        """Wait for a message; raise `ClosedError` at the end, TimeoutError after the time."""
+        with _closed():
+            if timeout is None:
+                return await self._connection.recv()
+            async with asyncio.timeout(timeout):
+                return await self._connection.recv()
+
+    async def close(self) -> None:
+        """End the conversation."""
+        await self._connection.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once, from whatever thread."""
+        with contextlib.suppress(RuntimeError):  # its event loop is closed, and it with it
+            _ = self._loop.call_soon_threadsafe(self._connection.transport.abort)
+
+
+def open_socket(address: Address) -> Socket | Response:
+    """Connect; return the connection, or the answer of a server that refuses it."""
+    try:
+        with _translated(address):
+            return Socket(connect(address.url, create_connection=_Connection, **_options(address)))
+    except _RefusedError as exc:
+        return exc.response
+
+
+async def async_open_socket(address: Address) -> AsyncSocket | Response:
+    """Connect; return the connection, or the answer of a server that refuses it."""
+    try:
+        with _translated(address):
+            connection: AsyncConnection = await async_connect(
+                address.url, create_connection=_AsyncConnection, **_options(address)
+            )
+            return AsyncSocket(connection)
+    except _RefusedError as exc:
+        return exc.response
+
+
+def _options(address: Address) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "additional_headers": dict(address.headers),
+        "user_agent_header": None,
+        "subprotocols": [Subprotocol(address.subprotocol)],
+        "compression": None,
+        "open_timeout": address.timeout,
+        "close_timeout": _CLOSE_TIMEOUT,
+        "max_size": None,
+        "proxy": address.proxy,
+    }
+    if address.tls is not None:
+        options["ssl"] = address.tls
+    return options
+
+
+@contextmanager
+def _closed() -> Generator[None, None, None]:
+    try:
+        yield
+    except ConnectionClosed as exc:
+        raise ClosedError(str(exc)) from exc
+
+
+@contextmanager
+def _translated(address: Address) -> Generator[None, None, None]:
+    where = address.url.partition("?")[0]
+    try:
+        yield
+    except TimeoutError as exc:
+        raise RequestTimeoutError(
+            f"{where}: the connection was not open after {address.timeout:g} s; nothing was run"
+        ) from exc
+    except (OSError, ProxyError, InvalidProxy, InvalidURI) as exc:
+        raise ConnectError(
+            f"{where} cannot be reached: {exc}; nothing was run", is_retryable=True
+        ) from exc
+    except InvalidHandshake as exc:
+        raise UnexpectedResponseError(f"{where}: no WebSocket there: {exc}") from exc
+    except (EOFError, WebSocketException) as exc:
+        raise TransportError(
+            f"{where}: the connection ended while it was being opened: {exc}; nothing was run",
+            is_retryable=True,
+        ) from exc

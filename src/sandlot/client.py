@@ -1,0 +1,377 @@
+"""The clients: where everything begins."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ._operations import meta
+from ._retry import Retry
+from ._transport import AsyncTransport, Endpoint, Transport
+from .config import Config
+from .models import Capabilities, Health
+from .resources.sandboxes import AsyncSandboxes, Sandboxes
+
+if TYPE_CHECKING:
+    from .local import EmbeddedServer
+
+__all__ = ["AsyncClient", "Client"]
+
+
+class Client:
+    """A client of a control plane. Threads may share it.
+
+    Attributes:
+        sandboxes: Make, find and remove sandboxes.
+    """
+
+    sandboxes: Sandboxes
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        token: str | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        profile: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+        proxy: str | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """Take what is given, and the rest from the environment and the configuration file.
+
+        Args:
+            api_key: An API key.
+            token: A user's or service's token, instead of an API key.
+            base_url: Address of the server, perhaps with a path before `/v1`.
+            timeout: Seconds to wait for an answer to ordinary calls; those that take long by
+                nature, such as running commands, wait longer.
+            retry: When to send a request again.
+            profile: Table of the configuration file to use.
+            ca_bundle: File with the certificates to trust instead of the usual ones.
+            proxy: Proxy to use instead of those that the environment names.
+            transport: What to reach a server with, instead of all of these.
+
+        Raises:
+            ConfigurationError: Something is missing or makes no sense.
+        """
+        if transport is None:
+            config = Config.resolve(
+                api_key=api_key,
+                token=token,
+                base_url=base_url,
+                timeout=timeout,
+                profile=profile,
+                ca_bundle=ca_bundle,
+                proxy=proxy,
+            )
+            transport = Transport(endpoint(config), retry or Retry())
+        self._transport = transport
+        self.sandboxes = Sandboxes(transport)
+
+    @classmethod
+    def from_env(cls, prefix: str = "SANDLOT_", *, retry: Retry | None = None) -> Self:
+        """Make a client from environment variables alone: `{prefix}BASE_URL` and its like."""
+        config = Config.from_env(prefix)
+        return cls(transport=Transport(endpoint(config), retry or Retry()))
+
+    @classmethod
+    def local(
+        cls,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        engine: str = "auto",
+        start_timeout: float = 30,
+        retry: Retry | None = None,
+    ) -> Self:
+        """Make a client with a server of its own, which is stopped when the client is closed.
+
+        Args:
+            data_dir: Where the server keeps its state; nothing outlives it if None.
+            engine: `auto` or `local` for isolated sandboxes; `process` for none at all.
+            start_timeout: Seconds to wait for the server.
+            retry: When to send a request again.
+
+        Raises:
+            LocalServerError: It cannot run here; the message says why and what to do.
+        """
+        server = LocalServer(data_dir, engine, start_timeout)
+        transport = Transport(None, retry or Retry(), server)
+        transport.begin()
+        return cls(transport=transport)
+
+    def health(self) -> Health:
+        """Ask whether the server is up."""
+        return self._transport.run(meta.health())
+
+    def capabilities(self) -> Capabilities:
+        """Ask what the server can do, and how it isolates sandboxes.
+
+        Raises:
+            UnsupportedError: It cannot say: it is an original Wrenn server.
+        """
+        return self._transport.run(meta.capabilities(self._transport.server))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send a request that this version of the library has no method for.
+
+        Args:
+            method: HTTP method.
+            path: Path below the server's address, such as `/v1/sandboxes`.
+            params: Query parameters.
+            json: What to send as JSON; nothing if None.
+            idempotency_key: Makes it safe to send the request again.
+            timeout: Seconds to wait for an answer.
+
+        Returns:
+            The JSON of the answer; bytes if it is something else; None if it is empty.
+        """
+        return self._transport.run(
+            meta.request(
+                method,
+                path,
+                params=params,
+                json=json,
+                idempotency_key=idempotency_key,
+                timeout=timeout,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the connections, and stop the server if it is the client's own. May be repeated."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        self._transport.begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._transport.where}>"
+
+
+class AsyncClient:
+    """A client of a control plane. Tasks may share it, and event loops too.
+
+    Attributes:
+        sandboxes: Make, find and remove sandboxes.
+    """
+
+    sandboxes: AsyncSandboxes
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        token: str | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        profile: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+        proxy: str | None = None,
+        transport: AsyncTransport | None = None,
+    ) -> None:
+        """Take what is given, and the rest from the environment and the configuration file.
+
+        Args:
+            api_key: An API key.
+            token: A user's or service's token, instead of an API key.
+            base_url: Address of the server, perhaps with a path before `/v1`.
+            timeout: Seconds to wait for an answer to ordinary calls; those that take long by
+                nature, such as running commands, wait longer.
+            retry: When to send a request again.
+            profile: Table of the configuration file to use.
+            ca_bundle: File with the certificates to trust instead of the usual ones.
+            proxy: Proxy to use instead of those that the environment names.
+            transport: What to reach a server with, instead of all of these.
+
+        Raises:
+            ConfigurationError: Something is missing or makes no sense.
+        """
+        if transport is None:
+            config = Config.resolve(
+                api_key=api_key,
+                token=token,
+                base_url=base_url,
+                timeout=timeout,
+                profile=profile,
+                ca_bundle=ca_bundle,
+                proxy=proxy,
+            )
+            transport = AsyncTransport(endpoint(config), retry or Retry())
+        self._transport = transport
+        self.sandboxes = AsyncSandboxes(transport)
+
+    @classmethod
+    def from_env(cls, prefix: str = "SANDLOT_", *, retry: Retry | None = None) -> Self:
+        """Make a client from environment variables alone: `{prefix}BASE_URL` and its like."""
+        config = Config.from_env(prefix)
+        return cls(transport=AsyncTransport(endpoint(config), retry or Retry()))
+
+    @classmethod
+    def local(
+        cls,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        engine: str = "auto",
+        start_timeout: float = 30,
+        retry: Retry | None = None,
+    ) -> Self:
+        """Make a client with a server of its own, which is stopped when the client is closed.
+
+        The server starts when the client is entered or first used.
+
+        Args:
+            data_dir: Where the server keeps its state; nothing outlives it if None.
+            engine: `auto` or `local` for isolated sandboxes; `process` for none at all.
+            start_timeout: Seconds to wait for the server.
+            retry: When to send a request again.
+
+        Raises:
+            LocalServerError: It cannot run here; the message says why and what to do.
+        """
+        server = LocalServer(data_dir, engine, start_timeout)
+        return cls(transport=AsyncTransport(None, retry or Retry(), server))
+
+    async def health(self) -> Health:
+        """Ask whether the server is up."""
+        return await self._transport.run(meta.health())
+
+    async def capabilities(self) -> Capabilities:
+        """Ask what the server can do, and how it isolates sandboxes.
+
+        Raises:
+            UnsupportedError: It cannot say: it is an original Wrenn server.
+        """
+        return await self._transport.run(meta.capabilities(self._transport.server))
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send a request that this version of the library has no method for.
+
+        Args:
+            method: HTTP method.
+            path: Path below the server's address, such as `/v1/sandboxes`.
+            params: Query parameters.
+            json: What to send as JSON; nothing if None.
+            idempotency_key: Makes it safe to send the request again.
+            timeout: Seconds to wait for an answer.
+
+        Returns:
+            The JSON of the answer; bytes if it is something else; None if it is empty.
+        """
+        return await self._transport.run(
+            meta.request(
+                method,
+                path,
+                params=params,
+                json=json,
+                idempotency_key=idempotency_key,
+                timeout=timeout,
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections, and stop the server if it is the client's own. May be repeated."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._transport.begin()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self._transport.where}>"
+
+
+class LocalServer:
+    """A server of one's own, started once, when it is first needed."""
+
+    def __init__(
+        self, data_dir: str | os.PathLike[str] | None, engine: str, start_timeout: float
+    ) -> None:
+        self._data_dir = data_dir
+        self._engine = engine
+        self._start_timeout = start_timeout
+        self._server: EmbeddedServer | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> Endpoint:
+        """Return where it listens, starting it the first time."""
+        from .local import EmbeddedServer  # needs what only this needs
+
+        with self._lock:
+            if self._server is None:
+                self._server = EmbeddedServer.start(
+                    self._data_dir, self._engine, self._start_timeout
+                )
+            return Endpoint(
+                self._server.base_url,
+                {**agent(), "X-API-Key": self._server.api_key},
+                trust_environment=False,
+            )
+
+    def explain_loss(self) -> str | None:
+        """Say why it is gone; None while it runs."""
+        return None if self._server is None else self._server.explain_loss()
+
+    def close(self) -> None:
+        """Stop it."""
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+
+
+def endpoint(config: Config) -> Endpoint:
+    """Return the server that a configuration names."""
+    return Endpoint(
+        config.base_url,
+        {**agent(), **config.headers},
+        config.timeout,
+        config.ca_bundle,
+        config.proxy,
+    )
+
+
+def agent() -> dict[str, str]:
+    """Return the header that says who asks."""
+    from importlib.metadata import version  # slow to import
+
+    return {"User-Agent": f"sandlot-python/{version('sandlot')}"}

@@ -1,0 +1,456 @@
+"""Everything this library raises.
+
+* SandlotError
+    * ConfigurationError (ValueError)           the client was not told enough, or nonsense
+    * InvalidArgumentError (ValueError)         an argument that cannot be sent
+    * UnsupportedError                          the server lacks the feature
+    * LocalServerError                          the embedded server cannot start, or died
+    * TransportError                            no answer came
+        * ConnectError (ConnectionError)        the server was not reached
+        * RequestTimeoutError (TimeoutError)    no answer in time
+    * UnexpectedResponseError                   an answer that makes no sense
+    * APIError                                  the server answered with an error
+        * InvalidRequestError                   400
+        * AuthenticationError                   401
+        * PermissionDeniedError                 403 (PermissionError)
+        * NotFoundError                         404
+            * FileNotFoundInSandboxError        (FileNotFoundError)
+        * ConflictError                         409
+            * HostHasSandboxesError
+        * TooLargeError                         413
+        * RateLimitError                        429
+        * InternalServerError                   500 and the 5xx without a class of their own
+        * UnsupportedByServerError              501 (UnsupportedError)
+        * AgentError                            502
+        * UnavailableError                      503
+        * NoSpaceError                          507
+    * SandboxStateError                         the sandbox is in no state to do this
+        * SandboxDestroyedError                 it is gone
+    * SandboxTimeoutError (TimeoutError)        it was not ready in time
+    * CommandError                              a command went wrong; carries its output so far
+        * CommandFailedError                    it ended with an exit code other than 0
+        * CommandTimeoutError (TimeoutError)    it was killed after its time limit
+        * StreamClosedError (ConnectionError)   its stream ended before it did
+
+Each says in `outcome` whether what was asked for may have happened.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+
+if TYPE_CHECKING:
+    from .results import ExecResult
+
+__all__ = [
+    "APIError",
+    "AgentError",
+    "AuthenticationError",
+    "CommandError",
+    "CommandFailedError",
+    "CommandTimeoutError",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectError",
+    "FileNotFoundInSandboxError",
+    "HostHasSandboxesError",
+    "InternalServerError",
+    "InvalidArgumentError",
+    "InvalidRequestError",
+    "LocalServerError",
+    "NoSpaceError",
+    "NotFoundError",
+    "Outcome",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RequestTimeoutError",
+    "SandboxDestroyedError",
+    "SandboxStateError",
+    "SandboxTimeoutError",
+    "SandlotError",
+    "StreamClosedError",
+    "TooLargeError",
+    "TransportError",
+    "UnavailableError",
+    "UnexpectedResponseError",
+    "UnsupportedByServerError",
+    "UnsupportedError",
+]
+
+Outcome: TypeAlias = Literal["not_started", "unknown", "finished"]
+"""Whether what was asked for has happened: certainly not, perhaps, or certainly."""
+
+
+class SandlotError(Exception):
+    """Base of every exception of this library.
+
+    Attributes:
+        outcome: Whether what was asked for may have happened.
+        is_retryable: The same call may succeed if made again, and cannot do harm.
+        request_id: The server's name for the request, for its logs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: Outcome = "not_started",
+        is_retryable: bool = False,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.outcome: Outcome = outcome
+        self.is_retryable: bool = is_retryable
+        self.request_id: str | None = request_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[SandlotError], args: tuple[object, ...], state: dict[str, Any]
+) -> SandlotError:
+    """Unpickle an exception, whatever its constructor asks for."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(SandlotError, ValueError):
+    """The client was not told enough to start, or something that makes no sense."""
+
+
+class InvalidArgumentError(SandlotError, ValueError):
+    """An argument cannot be sent. Nothing was."""
+
+
+class UnsupportedError(SandlotError):
+    """The server lacks a feature. Nothing was sent that it would have ignored."""
+
+
+class LocalServerError(SandlotError):
+    """The embedded server cannot start, or it died."""
+
+
+class TransportError(SandlotError):
+    """No answer came, or only a part of it."""
+
+
+class ConnectError(TransportError, ConnectionError):
+    """The server was not reached. Nothing was sent."""
+
+
+class RequestTimeoutError(TransportError, TimeoutError):
+    """No answer came in time."""
+
+
+class UnexpectedResponseError(SandlotError):
+    """The server's answer does not match the contract."""
+
+
+class APIError(SandlotError):
+    """The server answered with an error.
+
+    Attributes:
+        code: Reason for programs, such as `not_found`; `unknown` if the server gave none.
+        message: Reason for people.
+        status_code: HTTP status.
+        retry_after: Seconds that the server asks to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "unknown",
+        status_code: int = 0,
+        retry_after: float | None = None,
+        outcome: Outcome = "not_started",
+        is_retryable: bool = False,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            _explained(message, code, status_code, outcome, request_id),
+            outcome=outcome,
+            is_retryable=is_retryable,
+            request_id=request_id,
+        )
+        self.code: str = code
+        self.message: str = message
+        self.status_code: int = status_code
+        self.retry_after: float | None = retry_after
+
+
+class InvalidRequestError(APIError):
+    """400: the server does not accept the request."""
+
+
+class AuthenticationError(APIError):
+    """401: the credential is missing, wrong, or of the wrong kind for this call."""
+
+
+class PermissionDeniedError(APIError, PermissionError):
+    """403: the credential may not do this, or the sandbox's user may not."""
+
+
+class NotFoundError(APIError):
+    """404: there is no such thing."""
+
+
+class FileNotFoundInSandboxError(NotFoundError, FileNotFoundError):
+    """The sandbox has no such file."""
+
+
+class ConflictError(APIError):
+    """409: the state of things does not allow it."""
+
+
+class HostHasSandboxesError(ConflictError):
+    """409: the host still has sandboxes.
+
+    Attributes:
+        sandbox_ids: Their ids.
+    """
+
+    sandbox_ids: tuple[str, ...] = ()
+
+
+class TooLargeError(APIError):
+    """413: more data than the server takes at once."""
+
+
+class RateLimitError(APIError):
+    """429: too many requests."""
+
+
+class InternalServerError(APIError):
+    """500: the server failed."""
+
+
+class UnsupportedByServerError(APIError, UnsupportedError):
+    """501: the server, or its engine, cannot do this."""
+
+
+class AgentError(APIError):
+    """502: the server could not work with the sandbox."""
+
+
+class UnavailableError(APIError):
+    """503: the server has nothing to do this with at the moment."""
+
+
+class NoSpaceError(APIError):
+    """507: the disk of the sandbox is full."""
+
+
+class SandboxStateError(SandlotError):
+    """The sandbox is in no state to do this.
+
+    Attributes:
+        status: State of the sandbox.
+    """
+
+    def __init__(self, message: str, *, status: str = "unknown") -> None:
+        super().__init__(message)
+        self.status: str = status
+
+
+class SandboxDestroyedError(SandboxStateError):
+    """The sandbox is gone."""
+
+
+class SandboxTimeoutError(SandlotError, TimeoutError):
+    """The sandbox was not ready in time. It may still become so."""
+
+
+class CommandError(SandlotError):
+    """A command could not be run to its end.
+
+    Attributes:
+        stdout: Standard output received so far; of a long one, the end.
+        stderr: Standard error received so far; of a long one, the end.
+        code: Reason for programs, if the server gave one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        stdout: str = "",
+        stderr: str = "",
+        code: str | None = None,
+        outcome: Outcome = "unknown",
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, outcome=outcome, request_id=request_id)
+        self.stdout: str = stdout
+        self.stderr: str = stderr
+        self.code: str | None = code
+
+
+class CommandFailedError(CommandError):
+    """A command ended with an exit code other than 0.
+
+    Attributes:
+        result: What it did.
+    """
+
+    def __init__(self, result: ExecResult) -> None:
+        how = f"was ended by {result.signal}" if result.signal else f"exited {result.exit_code}"
+        super().__init__(
+            f"The command {how}{_last_line(result.stderr)}",
+            stdout=result.stdout,
+            stderr=result.stderr,
+            outcome="finished",
+        )
+        self.result: ExecResult = result
+
+
+class CommandTimeoutError(CommandError, TimeoutError):
+    """A command was killed after its time limit."""
+
+
+class StreamClosedError(CommandError, ConnectionError):
+    """The stream of a command ended before the command did."""
+
+
+_BY_CODE: dict[str, type[APIError]] = {
+    "unauthorized": AuthenticationError,
+    "forbidden": PermissionDeniedError,
+    "not_found": NotFoundError,
+    "invalid_state": ConflictError,
+    "conflict": ConflictError,
+    "already_exists": ConflictError,
+    "idempotency_key_conflict": ConflictError,
+    "host_has_sandboxes": HostHasSandboxesError,
+    "has_active_sandboxes": HostHasSandboxesError,
+    "too_large": TooLargeError,
+    "unsupported": UnsupportedByServerError,
+    "host_unavailable": UnavailableError,
+    "no_hosts_available": UnavailableError,
+    "no_space": NoSpaceError,
+}
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: TooLargeError,
+    422: InvalidRequestError,
+    429: RateLimitError,
+    501: UnsupportedByServerError,
+    502: AgentError,
+    503: UnavailableError,
+    504: AgentError,
+    507: NoSpaceError,
+}
+
+_HINTS: dict[str, str] = {
+    "unauthorized": "check the credential; some calls need a token instead of an API key",
+}
+
+
+def from_response(
+    status: int, content: bytes, headers: Mapping[str, str], *, idempotent: bool = False
+) -> APIError:
+    """Make the exception that a failed response stands for.
+
+    Args:
+        status: HTTP status.
+        content: Body; anything at all.
+        headers: Headers.
+        idempotent: Sending the same request again does no harm even if it had an effect.
+    """
+    body = _json(content)
+    detail = _object(body.get("error"))
+    code = detail.get("code")
+    message = detail.get("message")
+    if not isinstance(code, str):
+        # Proxies and routers answer in plain text (wrenn: 404 page not found, empty 405).
+        code = "unknown"
+    if not isinstance(message, str) or not message:
+        message = content[:200].decode(errors="replace").strip() or f"HTTP status {status}"
+    fallback = InternalServerError if status >= 500 else APIError
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, fallback)
+    if status >= 500 and status not in (501, 503, 507):
+        outcome: Outcome = "unknown"
+    else:
+        outcome = "not_started"
+    transient = status in (429, 503)
+    uncertain = status in (500, 502, 504)
+    request_id = detail.get("request_id")
+    error = kind(
+        message,
+        code=code,
+        status_code=status,
+        retry_after=retry_after(headers.get("retry-after")),
+        outcome=outcome,
+        is_retryable=transient or (uncertain and idempotent),
+        request_id=request_id if isinstance(request_id, str) else headers.get("x-request-id"),
+    )
+    if isinstance(error, HostHasSandboxesError):
+        error.sandbox_ids = _texts(detail.get("sandbox_ids", body.get("sandbox_ids")))
+    return error
+
+
+def retry_after(value: str | None) -> float | None:
+    """Read a `Retry-After` header: seconds, or a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        from email.utils import parsedate_to_datetime  # slow to import, rarely needed
+
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _explained(
+    message: str, code: str, status: int, outcome: Outcome, request_id: str | None
+) -> str:
+    parts = [f"{message} ({status} {code})"]
+    if outcome == "unknown":
+        parts.append("it may have taken effect")
+    if hint := _HINTS.get(code):
+        parts.append(hint)
+    if request_id:
+        parts.append(f"request {request_id}")
+    return "; ".join(parts)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return f": {lines[-1][:200]}" if lines else ""
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    try:
+        return _object(json.loads(content))
+    except ValueError:
+        return {}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if _is_object(value) else {}
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if _is_list(value) else ()
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)

@@ -1,0 +1,1 @@
+"""The namespaces of a client: one file each, both colours in it."""

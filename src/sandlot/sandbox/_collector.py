@@ -1,0 +1,87 @@
+"""Gathers the output of a command, up to a limit."""
+
+from __future__ import annotations
+
+from ..errors import CommandError, CommandTimeoutError
+from ..events import (
+    StreamErrorEvent,
+    StreamEvent,
+    StreamExitEvent,
+    StreamStderrEvent,
+    StreamStdoutEvent,
+)
+from ..results import ExecResult
+
+LIMIT = 10 << 20
+"""Bytes kept of each stream unless asked for another number, as `exec` does."""
+
+
+class Collector:
+    """Turns events into a result."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = LIMIT if limit is None else limit
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+        self._truncated = False
+        self._exit: StreamExitEvent | None = None
+
+    def add(self, event: StreamEvent) -> None:
+        """Take note of an event.
+
+        Raises:
+            CommandError: It says that the command could not be run to its end.
+        """
+        match event:
+            case StreamStdoutEvent():
+                self._keep(self._stdout, event.data_bytes)
+            case StreamStderrEvent():
+                self._keep(self._stderr, event.data_bytes)
+            case StreamExitEvent():
+                self._exit = event
+            case StreamErrorEvent():
+                raise self._failure(event)
+            case _:
+                pass
+
+    def result(self, seconds: float) -> ExecResult:
+        """Return what the command did."""
+        assert self._exit is not None
+        stdout, stderr = bytes(self._stdout), bytes(self._stderr)
+        texts, exact = _decode(stdout, stderr)
+        return ExecResult(
+            *texts,
+            self._exit.exit_code,
+            round(seconds * 1000),
+            "utf-8" if exact else "base64",
+            self._exit.signal,
+            self._exit.timed_out,
+            self._truncated,
+            None if exact else stdout,
+            None if exact else stderr,
+        )
+
+    def _keep(self, kept: bytearray, data: bytes) -> None:
+        room = self._limit - len(kept)
+        if len(data) > room:
+            self._truncated = True
+            data = data[:room]
+        kept += data
+
+    def _failure(self, event: StreamErrorEvent) -> CommandError:
+        texts, _ = _decode(bytes(self._stdout), bytes(self._stderr))
+        late = "deadline" in event.data.lower() or "timed out" in event.data.lower()
+        kind = CommandTimeoutError if late else CommandError
+        return kind(
+            f"The command could not be run to its end: {event.data}",
+            stdout=texts[0],
+            stderr=texts[1],
+            code=event.code,
+        )
+
+
+def _decode(stdout: bytes, stderr: bytes) -> tuple[tuple[str, str], bool]:
+    try:
+        return (stdout.decode(), stderr.decode()), True
+    except UnicodeDecodeError:
+        return (stdout.decode(errors="replace"), stderr.decode(errors="replace")), False

@@ -1,0 +1,68 @@
+"""Taking turns: among threads, and among tasks. asyncio is imported only where tasks do."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+def lock() -> threading.Lock:
+    """Make a lock for threads."""
+    return threading.Lock()
+
+
+def async_lock() -> asyncio.Lock:
+    """Make a lock for tasks."""
+    import asyncio
+
+    return asyncio.Lock()
+
+
+def condition() -> threading.Condition:
+    """Make a condition for threads."""
+    return threading.Condition()
+
+
+def async_condition() -> asyncio.Condition:
+    """Make a condition for tasks."""
+    import asyncio
+
+    return asyncio.Condition()
+
+
+def call(callback: Callable[[str], object], text: str) -> None:
+    """Hand a piece of output to the user."""
+    _ = callback(text)
+
+
+async def async_call(callback: Callable[[str], object], text: str) -> None:
+    """Hand a piece of output to the user, who may have to be awaited."""
+    result = callback(text)
+    if inspect.isawaitable(result):
+        _ = await result
+
+
+def wait_turn(turn: threading.Condition, give_up: float | None) -> bool:
+    """Wait until another thread has received something; return False if that takes too long."""
+    return turn.wait(left(give_up))
+
+
+async def async_wait_turn(turn: asyncio.Condition, give_up: float | None) -> bool:
+    """Wait until another task has received something; return False if that takes too long."""
+    import asyncio
+
+    try:
+        return await asyncio.wait_for(turn.wait(), left(give_up))
+    except TimeoutError:
+        return False
+
+
+def left(give_up: float | None) -> float | None:
+    """Return the seconds until a moment; None for never."""
+    return None if give_up is None else max(give_up - time.monotonic(), 0.0)

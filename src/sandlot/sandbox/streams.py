@@ -1,0 +1,461 @@
+"""A command whose output is read while it runs."""
+
+from __future__ import annotations
+
+import signal as signals
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .._operations import commands
+from .._operations.commands import Command
+from .._protocols.exec import SUBPROTOCOL, ExecConversation
+from .._transport import AsyncTransport, Transport
+from ..errors import InvalidArgumentError, SandboxStateError
+from ..events import StreamEvent, StreamStderrEvent, StreamStdoutEvent
+from ..results import ExecResult
+from ._collector import Collector
+from ._turns import (
+    async_call,
+    async_condition,
+    async_lock,
+    async_wait_turn,
+    call,
+    condition,
+    left,
+    lock,
+    wait_turn,
+)
+
+if TYPE_CHECKING:
+    from .._sockets import AsyncSocket, Socket
+
+__all__ = ["AsyncExecStream", "ExecStream"]
+
+_STOP_TIMEOUT = 5.0
+"""Seconds that a command has to end after it was told to."""
+
+
+class ExecStream:
+    """A running command: iterate over its events, or wait for its result.
+
+    It starts when it is entered or first used. Leaving the `with` block, or dropping the stream,
+    stops everything that it started. Its stdin is empty if the stream is iterated over at once;
+    entered or written to, it stays open until `close_stdin` or `wait`.
+    """
+
+    def __init__(self, transport: Transport, sandbox_id: str, command: Command) -> None:
+        self._transport = transport
+        self._sandbox_id = sandbox_id
+        self._command = command
+        self._socket: Socket | None = None
+        self._talk = ExecConversation(framed=True)
+        self._opening = lock()
+        self._writing = lock()
+        self._turn = condition()
+        self._receiving = False
+        self._closed = False
+        self._started_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the process, as the sandbox sees it; None before the start event."""
+        return self._talk.pid
+
+    def write_stdin(self, data: str | bytes) -> None:
+        """Give the command something to read; wait until most of it has been read.
+
+        Raises:
+            CommandError: The command has ended, or waits for its output to be read first.
+        """
+        self._open(keep_stdin=True)
+        self._talk.write_stdin(commands.stdin_bytes(data) or b"")
+        self._flush()
+        self._pump(self._talk.has_written)
+        self._talk.check_written()
+
+    def close_stdin(self) -> None:
+        """Tell the command that there is no more to read."""
+        self._open(keep_stdin=True)
+        self._talk.close_stdin()
+        self._flush()
+
+    def signal(self, signal: str | int) -> None:
+        """Send a signal, such as `"SIGINT"`, to everything that the command started."""
+        name = _signal_name(signal)
+        self._open(keep_stdin=True)
+        self._talk.signal(name)
+        self._flush()
+
+    def kill(self) -> None:
+        """Kill everything that the command started, without waiting for its end."""
+        self.signal("SIGKILL")
+
+    def stop(self) -> None:
+        """Kill everything that the command started, wait for its end, and hang up."""
+        socket = self._socket
+        if socket is not None and not self._closed:
+            try:
+                if not self._talk.has_ended():
+                    self._talk.stop()
+                    self._flush()
+                    self._pump(self._talk.has_ended, timeout=_STOP_TIMEOUT, discard=True)
+                self._hang_up()
+            finally:
+                # However that went: a server kills what a client that disconnects had started.
+                socket.abort()
+        self._closed = True
+
+    def wait(
+        self,
+        *,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        max_output_bytes: int | None = None,
+    ) -> ExecResult:
+        """Close stdin, wait for the end of the command, and return what it did from here on.
+
+        Args:
+            on_stdout: Called with each piece of standard output.
+            on_stderr: Called with each piece of standard error.
+            max_output_bytes: Bytes to keep of each; 10 MiB if None.
+
+        Raises:
+            CommandError: It could not be run to its end.
+            StreamClosedError: The stream ended before the command did.
+        """
+        collector = Collector(max_output_bytes)
+        self.close_stdin()
+        for event in self:
+            collector.add(event)
+            if isinstance(event, StreamStdoutEvent) and on_stdout is not None:
+                call(on_stdout, event.data)
+            elif isinstance(event, StreamStderrEvent) and on_stderr is not None:
+                call(on_stderr, event.data)
+        return collector.result(time.monotonic() - self._started_at)
+
+    def __enter__(self) -> Self:
+        self._open(keep_stdin=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamEvent:
+        self._open(keep_stdin=False)
+        self._pump(self._talk.has_news)
+        event = self._talk.take()
+        if event is None:
+            self._hang_up()
+            raise StopIteration
+        return event
+
+    def __repr__(self) -> str:
+        return f"<ExecStream of {self._command.argv!r:.80} in {self._sandbox_id}>"
+
+    def __del__(self) -> None:
+        if self._socket is not None and not self._closed:
+            self._socket.abort()
+
+    def _open(self, *, keep_stdin: bool) -> None:
+        with self._opening:
+            if self._socket is not None:
+                return
+            if self._closed:
+                raise SandboxStateError("The stream was stopped before it was started")
+            opening = commands.open_stream(self._sandbox_id)
+            socket = self._transport.socket(opening, SUBPROTOCOL)
+            try:
+                self._talk = ExecConversation(framed=socket.subprotocol == SUBPROTOCOL)
+                self._talk.start(self._command)
+                if not keep_stdin:
+                    self._talk.close_stdin()
+                self._started_at = time.monotonic()
+                self._socket = socket
+                self._flush()
+            except BaseException:
+                socket.abort()
+                raise
+
+    def _flush(self) -> None:
+        """Send what may be sent; only one thread at a time, so that messages keep their order."""
+        socket = self._socket
+        assert socket is not None
+        with self._writing:
+            while (message := self._talk.outgoing()) is not None:
+                try:
+                    socket.send(message)
+                except ConnectionError:
+                    return  # whoever receives will learn why
+
+    def _pump(
+        self,
+        ready: Callable[[], bool],
+        *,
+        timeout: float | None = None,
+        discard: bool = False,
+    ) -> None:
+        """Receive until `ready`; one thread at a time does, the others wait for what it gets."""
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._turn:
+                while self._receiving and not ready():
+                    if not wait_turn(self._turn, give_up):
+                        return
+                if ready():
+                    return
+                self._receiving = True
+            try:
+                if not self._receive(give_up):
+                    return
+            finally:
+                with self._turn:
+                    self._receiving = False
+                    self._turn.notify_all()
+            if discard:
+                self._talk.discard()
+
+    def _receive(self, give_up: float | None) -> bool:
+        socket = self._socket
+        assert socket is not None
+        try:
+            message = socket.receive(left(give_up))
+        except TimeoutError:
+            return False
+        except ConnectionError as exc:
+            self._talk.lose(str(exc))
+        else:
+            self._talk.receive(message)
+            self._flush()
+        return True
+
+    def _hang_up(self) -> None:
+        if self._socket is not None and not self._closed:
+            self._closed = True
+            self._socket.close()
+
+
+class AsyncExecStream:
+    """A running command: iterate over its events, or wait for its result.
+
+    It starts when it is entered or first used. Leaving the `with` block, or dropping the stream,
+    stops everything that it started. Its stdin is empty if the stream is iterated over at once;
+    entered or written to, it stays open until `close_stdin` or `wait`.
+    """
+
+    def __init__(self, transport: AsyncTransport, sandbox_id: str, command: Command) -> None:
+        self._transport = transport
+        self._sandbox_id = sandbox_id
+        self._command = command
+        self._socket: AsyncSocket | None = None
+        self._talk = ExecConversation(framed=True)
+        self._opening = async_lock()
+        self._writing = async_lock()
+        self._turn = async_condition()
+        self._receiving = False
+        self._closed = False
+        self._started_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the process, as the sandbox sees it; None before the start event."""
+        return self._talk.pid
+
+    async def write_stdin(self, data: str | bytes) -> None:
+        """Give the command something to read; wait until most of it has been read.
+
+        Raises:
+            CommandError: The command has ended, or waits for its output to be read first.
+        """
+        await self._open(keep_stdin=True)
+        self._talk.write_stdin(commands.stdin_bytes(data) or b"")
+        await self._flush()
+        await self._pump(self._talk.has_written)
+        self._talk.check_written()
+
+    async def close_stdin(self) -> None:
+        """Tell the command that there is no more to read."""
+        await self._open(keep_stdin=True)
+        self._talk.close_stdin()
+        await self._flush()
+
+    async def signal(self, signal: str | int) -> None:
+        """Send a signal, such as `"SIGINT"`, to everything that the command started."""
+        name = _signal_name(signal)
+        await self._open(keep_stdin=True)
+        self._talk.signal(name)
+        await self._flush()
+
+    async def kill(self) -> None:
+        """Kill everything that the command started, without waiting for its end."""
+        await self.signal("SIGKILL")
+
+    async def stop(self) -> None:
+        """Kill everything that the command started, wait for its end, and hang up."""
+        socket = self._socket
+        if socket is not None and not self._closed:
+            try:
+                if not self._talk.has_ended():
+                    self._talk.stop()
+                    await self._flush()
+                    await self._pump(self._talk.has_ended, timeout=_STOP_TIMEOUT, discard=True)
+                await self._hang_up()
+            finally:
+                # However that went: a server kills what a client that disconnects had started.
+                socket.abort()
+        self._closed = True
+
+    async def wait(
+        self,
+        *,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        max_output_bytes: int | None = None,
+    ) -> ExecResult:
+        """Close stdin, wait for the end of the command, and return what it did from here on.
+
+        Args:
+            on_stdout: Called with each piece of standard output.
+            on_stderr: Called with each piece of standard error.
+            max_output_bytes: Bytes to keep of each; 10 MiB if None.
+
+        Raises:
+            CommandError: It could not be run to its end.
+            StreamClosedError: The stream ended before the command did.
+        """
+        collector = Collector(max_output_bytes)
+        await self.close_stdin()
+        async for event in self:
+            collector.add(event)
+            if isinstance(event, StreamStdoutEvent) and on_stdout is not None:
+                await async_call(on_stdout, event.data)
+            elif isinstance(event, StreamStderrEvent) and on_stderr is not None:
+                await async_call(on_stderr, event.data)
+        return collector.result(time.monotonic() - self._started_at)
+
+    async def __aenter__(self) -> Self:
+        await self._open(keep_stdin=True)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        await self._open(keep_stdin=False)
+        await self._pump(self._talk.has_news)
+        event = self._talk.take()
+        if event is None:
+            await self._hang_up()
+            raise StopAsyncIteration
+        return event
+
+    def __repr__(self) -> str:
+        return f"<AsyncExecStream of {self._command.argv!r:.80} in {self._sandbox_id}>"
+
+    def __del__(self) -> None:
+        if self._socket is not None and not self._closed:
+            self._socket.abort()
+
+    async def _open(self, *, keep_stdin: bool) -> None:
+        async with self._opening:
+            if self._socket is not None:
+                return
+            if self._closed:
+                raise SandboxStateError("The stream was stopped before it was started")
+            opening = commands.open_stream(self._sandbox_id)
+            socket = await self._transport.socket(opening, SUBPROTOCOL)
+            try:
+                self._talk = ExecConversation(framed=socket.subprotocol == SUBPROTOCOL)
+                self._talk.start(self._command)
+                if not keep_stdin:
+                    self._talk.close_stdin()
+                self._started_at = time.monotonic()
+                self._socket = socket
+                await self._flush()
+            except BaseException:
+                socket.abort()
+                raise
+
+    async def _flush(self) -> None:
+        """Send what may be sent; only one thread at a time, so that messages keep their order."""
+        socket = self._socket
+        assert socket is not None
+        async with self._writing:
+            while (message := self._talk.outgoing()) is not None:
+                try:
+                    await socket.send(message)
+                except ConnectionError:
+                    return  # whoever receives will learn why
+
+    async def _pump(
+        self,
+        ready: Callable[[], bool],
+        *,
+        timeout: float | None = None,
+        discard: bool = False,
+    ) -> None:
+        """Receive until `ready`; one thread at a time does, the others wait for what it gets."""
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while True:
+            async with self._turn:
+                while self._receiving and not ready():
+                    if not await async_wait_turn(self._turn, give_up):
+                        return
+                if ready():
+                    return
+                self._receiving = True
+            try:
+                if not await self._receive(give_up):
+                    return
+            finally:
+                async with self._turn:
+                    self._receiving = False
+                    self._turn.notify_all()
+            if discard:
+                self._talk.discard()
+
+    async def _receive(self, give_up: float | None) -> bool:
+        socket = self._socket
+        assert socket is not None
+        try:
+            message = await socket.receive(left(give_up))
+        except TimeoutError:
+            return False
+        except ConnectionError as exc:
+            self._talk.lose(str(exc))
+        else:
+            self._talk.receive(message)
+            await self._flush()
+        return True
+
+    async def _hang_up(self) -> None:
+        if self._socket is not None and not self._closed:
+            self._closed = True
+            await self._socket.close()
+
+
+def _signal_name(signal: str | int) -> str:
+    try:
+        if isinstance(signal, int):
+            return signals.Signals(signal).name
+        name = signal.upper()
+        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"].name
+    except (ValueError, KeyError, AttributeError) as exc:
+        raise InvalidArgumentError(f"there is no signal {signal!r}") from exc
