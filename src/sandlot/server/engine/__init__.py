@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .base import Engine, EngineError
 from .local import LocalEngine
+from .process import ProcessEngine
 
 __all__ = ["make_engine"]
 
@@ -24,4 +25,6 @@ def make_engine(name: str, data_dir: Path, *, ephemeral: bool = False) -> Engine
     """
     if name in ("auto", "local"):
         return LocalEngine(data_dir, ephemeral=ephemeral)
+    if name == "process":
+        return ProcessEngine(data_dir, ephemeral=ephemeral)
     raise EngineError(f"there is no engine {name!r}; there are auto, local and process")

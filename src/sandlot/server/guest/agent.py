@@ -20,7 +20,7 @@ from types import FrameType
 from . import processes, wire
 from .files import Files
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "listen_for_signals"]
 
 _DRAIN = 256 * 1024
 _WORSE = 500
@@ -74,11 +74,7 @@ class Agent:
 
     def serve(self) -> None:
         """Serve until the server hangs up or breaks the rules."""
-        wakeup, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
-        _ = signal.signal(signal.SIGCHLD, _wake)
-        _ = signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
-            _ = signal.signal(number, signal.SIG_IGN)
+        wakeup = listen_for_signals()
         _ = os.umask(0o022)
         os.chdir("/")
         self._poll.register(wakeup, select.POLLIN)
@@ -246,8 +242,13 @@ def _wake(_: int, __: FrameType | None) -> None:
     """Let the signal only write to the wakeup descriptor."""
 
 
-def _pipe() -> tuple[int, int]:
-    ends = os.pipe()
-    for end in ends:
-        os.set_blocking(end, False)
-    return ends
+def listen_for_signals() -> int:
+    """Ignore what would end this process; return a descriptor that has data when a child ended."""
+    wakeup, alarm = os.pipe()
+    os.set_blocking(wakeup, False)
+    os.set_blocking(alarm, False)
+    _ = signal.signal(signal.SIGCHLD, _wake)
+    _ = signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
+        _ = signal.signal(number, signal.SIG_IGN)
+    return wakeup

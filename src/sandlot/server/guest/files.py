@@ -12,6 +12,8 @@ import stat
 
 __all__ = ["Files"]
 
+_PATH_ONLY = getattr(os, "O_PATH", os.O_RDONLY)  # needs no right to list the directory
+
 
 class _Draft:
     """A file that is being written beside the one it will replace."""
@@ -52,7 +54,7 @@ class Files:
         except FileExistsError:
             raise _error(errno.ENOTDIR, path) from None
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        directory = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(parent, _PATH_ONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             draft = _Draft(directory, f".{os.urandom(12).hex()}.part", name)
             fd = os.open(draft.name, flags, 0o600, dir_fd=directory)

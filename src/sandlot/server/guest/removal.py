@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import time
 
 __all__ = ["remove_cgroup", "remove_tree"]
@@ -97,6 +98,9 @@ def _open_directory(parent: int, name: str) -> int:
             return fd
         os.fchmod(fd, 0o700)
     except PermissionError:
+        if sys.platform != "linux":
+            os.chmod(name, 0o700, dir_fd=parent, follow_symlinks=False)
+            return os.open(name, _DIRECTORY, dir_fd=parent)
         # Only a directory can be here: O_DIRECTORY is checked first, and a link is not followed.
         # It is changed through its inode, which needs no rights on it but to own it.
         handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)

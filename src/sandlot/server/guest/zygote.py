@@ -19,10 +19,9 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from types import FrameType
 
-from . import kernel, mounts, namespaces, privileges, removal, wire
-from .agent import Agent
+from . import kernel, mounts, namespaces, privileges, removal, unisolated, wire
+from .agent import Agent, listen_for_signals
 
 __all__ = ["main"]
 
@@ -30,7 +29,8 @@ __all__ = ["main"]
 class _Child:
     """A sandbox: without a pid while it is built, doomed once it shall go."""
 
-    def __init__(self) -> None:
+    def __init__(self, isolated: bool) -> None:
+        self.isolated = isolated
         self.pid = 0
         self.doomed = False
 
@@ -55,11 +55,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Serve until the server hangs up, then leave nothing behind."""
-        wakeup, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _ = signal.signal(signal.SIGCHLD, _wake)
-        _ = signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
-            _ = signal.signal(number, signal.SIG_IGN)
+        wakeup = listen_for_signals()
         self._poll.register(wakeup, select.POLLIN)
         self._poll.register(self._sock, select.POLLIN)
         _ = gc.collect()
@@ -101,17 +97,22 @@ class Zygote:
 
     def _create(self, message: wire.Message, fds: list[int]) -> None:
         (channel,) = fds
-        birth, announcement = os.pipe2(os.O_CLOEXEC)
+        birth, announcement = os.pipe()
         pid = os.fork()
         if pid == 0:
             _run_builder(message, channel, announcement)
         os.close(channel)
         os.close(announcement)
         name = wire.text(message, "id")
-        self._builders.add(pid)
-        self._children[name] = _Child()
-        self._births[birth] = name
-        self._poll.register(birth, select.POLLIN)
+        child = self._children[name] = _Child(wire.boolean(message, "isolated"))
+        if child.isolated:
+            self._builders.add(pid)
+            self._births[birth] = name
+            self._poll.register(birth, select.POLLIN)
+        else:
+            os.close(birth)
+            child.pid = pid
+            self._names[pid] = name
 
     def _learn_pid(self, birth: int) -> None:
         data = os.read(birth, 4)
@@ -128,7 +129,7 @@ class Zygote:
         child.pid = pid
         self._names[pid] = name
         if child.doomed:
-            os.kill(pid, signal.SIGKILL)
+            _end(child)
 
     def _destroy(self, name: str) -> None:
         child = self._children.get(name)
@@ -137,7 +138,7 @@ class Zygote:
             return
         child.doomed = True
         if child.pid:
-            os.kill(child.pid, signal.SIGKILL)
+            _end(child)
 
     def _reap(self) -> None:
         while True:
@@ -151,7 +152,7 @@ class Zygote:
                 self._builders.remove(pid)
             elif pid in self._names:
                 self._forget(self._names.pop(pid))
-            else:
+            elif self._births:
                 self._early.add(pid)
 
     def _forget(self, name: str) -> None:
@@ -162,8 +163,8 @@ class Zygote:
         """Remove everything that this zygote ever made."""
         for birth in list(self._births):
             self._learn_pid(birth)
-        for pid in self._names:
-            os.kill(pid, signal.SIGKILL)
+        for child in self._children.values():
+            _end(child)
         for cgroup in self._cgroups:
             # Before waiting: what is frozen dies only when this has thawed it.
             _attempt(removal.remove_cgroup, cgroup)
@@ -177,8 +178,13 @@ class Zygote:
                 _attempt(removal.remove_tree, directory)
 
 
-def _wake(_: int, __: FrameType | None) -> None:
-    """Let the signal only write to the wakeup descriptor."""
+def _end(child: _Child) -> None:
+    """Kill a PID 1, and thereby all its processes.
+
+    An agent without walls must end its programs itself: it has heard the server hang up, and only
+    must not be stopped.
+    """
+    os.kill(child.pid, signal.SIGKILL if child.isolated else signal.SIGCONT)
 
 
 def _attempt(remove: Callable[[str], None], path: str) -> None:
@@ -193,8 +199,11 @@ def _run_builder(message: wire.Message, channel: int, announcement: int) -> None
     """Become a sandbox; does not return."""
     sock = socket.socket(fileno=channel)
     try:
-        kernel.die_with_parent(signal.SIGKILL)
         privileges.default_signals()
+        if not wire.boolean(message, "isolated"):
+            unisolated.serve(sock, wire.text(message, "home"))
+            os._exit(0)
+        kernel.die_with_parent(signal.SIGKILL)
         _enter(message)
         pid = kernel.clone_sibling()
         if pid:
@@ -245,7 +254,7 @@ def _serve(message: wire.Message, sock: socket.socket) -> None:
 
 def main(fd: int) -> None:
     """Run the zygote on a socket that the server has the other end of."""
-    if len(os.listdir("/proc/self/task")) != 1:
+    if sys.platform == "linux" and len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("a program of several threads cannot be forked safely")
     privileges.default_signals()
     _ = os.umask(0o022)

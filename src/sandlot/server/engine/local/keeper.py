@@ -1,0 +1,187 @@
+"""Keeps track of sandboxes from the moment they are asked for until nothing is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandlot.server.engine.base import EngineError, SandboxGoneError
+from sandlot.server.guest import removal, wire
+
+from .agent import AgentClient
+from .cgroups import Cgroups
+from .channel import socket_pair
+from .group import Group
+from .territory import Territory
+from .zygote import Zygote
+
+__all__ = ["Keeper", "Record"]
+
+logger = logging.getLogger("sandlot.server.engine")
+
+_PATIENCE = 30.0
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """What there is of a sandbox, at least in part.
+
+    Attributes:
+        directory: Its place on the host.
+        agent: Its agent, which may not be ready yet.
+        uid: User on the host that nothing but this sandbox uses, if it has one.
+        group: Its control groups, if it has any.
+    """
+
+    directory: Path
+    agent: AgentClient
+    uid: int | None = None
+    group: Group | None = None
+    removal: asyncio.Task[None] | None = None
+
+    @property
+    def home(self) -> Path:
+        """Its home directory, as the server sees it."""
+        return self.directory / "home"
+
+
+class Keeper:
+    """Makes and removes sandboxes by means of a zygote.
+
+    Args:
+        territory: Where they live.
+        find_cgroups: Called at the start of each zygote; returns what sandboxes are put into.
+    """
+
+    def __init__(self, territory: Territory, find_cgroups: Callable[[Territory], Cgroups]) -> None:
+        self._territory = territory
+        self._find_cgroups = find_cgroups
+        self._cgroups = Cgroups("", ())
+        self._records: dict[str, Record] = {}
+        self._zygote: Zygote | None = None
+        self._reviving = asyncio.Lock()
+
+    @property
+    def cgroups(self) -> Cgroups:
+        """Control groups that sandboxes can be put into."""
+        return self._cgroups
+
+    @property
+    def uids(self) -> set[int | None]:
+        """Users on the host that sandboxes have."""
+        return {record.uid for record in self._records.values()}
+
+    async def start(self) -> None:
+        """Take the territory over and start a zygote."""
+        await self._territory.enter()
+        self._zygote = self._start_zygote()
+
+    async def close(self) -> None:
+        """Remove all sandboxes and leave nothing behind; may be repeated."""
+        zygote, self._zygote = self._zygote, None
+        for record in self._records.values():
+            record.agent.close()
+        if zygote is not None:
+            await zygote.close()
+        self._records.clear()
+        await self._territory.leave()
+
+    async def create(self, name: str, prepare: Callable[[Record], wire.Message]) -> Record:
+        """Make a sandbox; on failure or cancellation nothing of it is left.
+
+        Args:
+            name: Its id.
+            prepare: Completes the record and returns what the zygote has to know. The home
+                directory is there by then.
+
+        Raises:
+            EngineError: It could not be made.
+        """
+        if not _ID.fullmatch(name) or name in self._records:
+            raise EngineError(f"{name!r} cannot be the id of a new sandbox")
+        mine, theirs = socket_pair()
+        with theirs:
+            record = Record(self._territory.sandboxes / name, AgentClient(mine))
+            self._records[name] = record
+            try:
+                zygote = await self._living_zygote()
+                record.directory.mkdir(mode=0o700)
+                record.home.mkdir(mode=0o755)
+                plan = prepare(record)
+                zygote.create(name, {"home": str(record.home), **plan}, theirs)
+                await _wait_ready(record.agent)
+            except OSError as error:
+                await self.destroy(name)
+                text = f"the sandbox could not be made: {error.strerror}"
+                raise EngineError(text) from error
+            except BaseException:
+                await self.destroy(name)
+                raise
+        return record
+
+    async def destroy(self, name: str) -> None:
+        """Kill a sandbox and remove what is left of it; an unknown one is no error."""
+        record = self._records.get(name)
+        if record is None:
+            return
+        if record.removal is None or record.removal.done():
+            record.removal = asyncio.create_task(self._remove(name, record))
+        await asyncio.shield(record.removal)
+
+    async def _remove(self, name: str, record: Record) -> None:
+        record.agent.close()
+        ending = None if self._zygote is None else self._zygote.destroy(name)
+        if record.group is not None:
+            record.group.release()  # after the kill was sent: nothing in it shall run on
+        if ending is not None:
+            await ending
+        try:
+            await asyncio.to_thread(_remove_remains, record)
+        except OSError as error:
+            text = f"what is left of the sandbox could not be removed: {error.strerror}"
+            raise EngineError(text) from error
+        _ = self._records.pop(name, None)
+
+    def _start_zygote(self) -> Zygote:
+        territory = self._territory
+        self._cgroups = self._find_cgroups(territory)
+        settings = {
+            "cgroups": self._cgroups.directories,
+            "directory": str(territory.sandboxes),
+            "ephemeral": str(territory.path) if territory.ephemeral else None,
+        }
+        return Zygote([territory.lock], settings)
+
+    async def _living_zygote(self) -> Zygote:
+        """Return the zygote, or another one should it have died (and all sandboxes with it)."""
+        async with self._reviving:
+            if self._zygote is None:
+                raise EngineError("the engine has been closed")
+            if self._zygote.gone:
+                logger.error("the zygote has died, and all sandboxes with it; starting another")
+                await self._zygote.close()
+                for directory in self._cgroups.directories:
+                    await asyncio.to_thread(removal.remove_cgroup, directory)
+                self._zygote = self._start_zygote()
+            return self._zygote
+
+
+async def _wait_ready(agent: AgentClient) -> None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await agent.wait_ready()
+    except TimeoutError as error:
+        raise EngineError("the sandbox could not be made: it does not answer") from error
+    except SandboxGoneError as error:
+        raise EngineError("the sandbox could not be made: it died at once") from error
+
+
+def _remove_remains(record: Record) -> None:
+    if record.group is not None:
+        record.group.remove()
+    removal.remove_tree(str(record.directory))
