@@ -29,11 +29,12 @@ def _embedded() -> int:
 
 def _standalone() -> int:
     from pydantic import ValidationError
+    from pydantic_settings import CliApp
 
     from .settings import Settings
 
     try:
-        settings = Settings()
+        settings = CliApp.run(Settings)
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"])

@@ -14,13 +14,13 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from .engine.base import EngineUnavailableError
 from .logs import configure_logs
-from .options import Options
+from .options import ENVIRONMENT_PREFIX, Options
+from .plane import StartError
 from .serving import Server, listen
 
 __all__ = ["run_embedded"]
@@ -38,7 +38,6 @@ class Configuration(BaseModel):
     owner_pid: int
     engine: Literal["auto", "local", "process"] = "auto"
     ephemeral: bool = False
-    log_level: Literal["debug", "info", "warning", "error"] = "warning"
 
 
 def run_embedded(descriptor: int) -> int:
@@ -63,24 +62,17 @@ async def _run(owner: socket.socket) -> int:
 
     try:
         configuration = Configuration.model_validate_json(await reader.readline())
+        options = _options(configuration)
     except (ValidationError, ValueError) as error:
         return await fail(
             "invalid_configuration", f"The owner's configuration is malformed: {error}"
         )
-    configure_logs(configuration.log_level)
-    options = Options(
-        port=0,
-        data_dir=configuration.data_dir,
-        engine=configuration.engine,
-        ephemeral=configuration.ephemeral,
-        api_key=configuration.api_key,
-        log_level=configuration.log_level,
-    )
+    configure_logs(options.log_level)
     try:
         listener = listen(options.host, options.port)
-        server = Server(options)
     except OSError as error:
         return await fail("cannot_listen", f"No port could be opened: {error}")
+    server = Server(options)
     serving = asyncio.create_task(server.run_on(listener))
     ready = asyncio.create_task(server.ready())
     watching = [
@@ -98,13 +90,24 @@ async def _run(owner: socket.socket) -> int:
         await serving
     except asyncio.CancelledError:
         return 0
-    except EngineUnavailableError as error:
-        return await fail("engine_unavailable", str(error))
+    except StartError as error:
+        return await fail(error.code, str(error))
     finally:
         for task in (ready, *watching):
             _ = task.cancel()
         writer.close()
     return 0
+
+
+def _options(configuration: Configuration) -> Options:
+    """Return the options: the owner's, then the environment's, then the defaults."""
+    own: dict[str, Any] = configuration.model_dump(exclude={"owner_pid"})
+    own |= {"host": "127.0.0.1", "port": 0, "auth": "api-key"}
+    if not any(name.upper().startswith(ENVIRONMENT_PREFIX) for name in os.environ):
+        return Options.model_validate({"log_level": "warning", **own})
+    from .settings import Settings  # slow to import, and seldom needed
+
+    return Settings(**own)
 
 
 async def _until_hangup(reader: asyncio.StreamReader) -> None:

@@ -15,7 +15,9 @@ __all__ = ["configure_logs"]
 
 def configure_logs(level: str) -> None:
     """Send all loggers, ours and those of libraries, to standard error."""
-    logging.basicConfig(level=level.upper(), handlers=[_JsonHandler(sys.stderr)], force=True)
+    root = logging.getLogger()
+    root.handlers[:] = [_JsonHandler(sys.stderr)]
+    root.setLevel(level.upper())
     # It tells again, in another wording and without the id, what the middleware has told.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-__all__ = ["Options"]
+__all__ = ["ENVIRONMENT_PREFIX", "Options"]
+
+ENVIRONMENT_PREFIX: Final = "SANDLOT_SERVER_"
+"""What the names of environment variables with options begin with."""
 
 
 def _default_data_dir() -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from .auth import Authenticator
 from .engine import make_engine
-from .engine.base import EngineCapabilities
+from .engine.base import Engine, EngineCapabilities, EngineError
 from .ids import new_id
 from .options import Options
 from .services.commands import Commands
@@ -17,17 +17,29 @@ from .services.metrics import Metrics
 from .services.sandboxes import Sandboxes
 from .services.stats import Stats
 from .services.tasks import TaskGroup
-from .store.base import Store
+from .store.base import Store, StoreUnavailableError
 from .store.opening import open_store
 from .store.records import SandboxRecord
 
-__all__ = ["ControlPlane"]
+__all__ = ["ControlPlane", "StartError"]
 
 _MEASURE_INTERVAL = 1.0
 _SAMPLE_INTERVAL = 10.0
 _SAVE_INTERVAL = 5.0
 _CLEAN_INTERVAL = 3600.0
 _log = logging.getLogger("sandlot.server")
+
+
+class StartError(Exception):
+    """The control plane cannot start; the message is fit for users.
+
+    Attributes:
+        code: Reason for programs.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ControlPlane:
@@ -49,26 +61,35 @@ class ControlPlane:
         self.options = options
         self.commands = Commands()
         self.stopping = asyncio.Event()
-        self._engine = make_engine(options.engine, options.data_dir, ephemeral=options.ephemeral)
+        self._engine: Engine | None = None
         self._store: Store | None = None
         self._background = TaskGroup()
 
     @property
     def capabilities(self) -> EngineCapabilities:
         """What the engine enforces."""
+        assert self._engine is not None
         return self._engine.capabilities
 
     async def start(self) -> None:
         """Get ready.
 
         Raises:
-            EngineUnavailableError: The engine cannot work on this machine.
+            StartError: That is not possible.
         """
         try:
             await self._start()
-        except BaseException:
+        except BaseException as error:
             await self.stop()
-            raise
+            match error:
+                case EngineError():
+                    raise StartError("engine_unavailable", str(error)) from error
+                case StoreUnavailableError():
+                    raise StartError("store_unavailable", str(error)) from error
+                case OSError():
+                    raise StartError("data_dir_unavailable", str(error)) from error
+                case _:
+                    raise
 
     async def stop(self) -> None:
         """Destroy all sandboxes and close everything."""
@@ -76,7 +97,8 @@ class ControlPlane:
         await self._background.cancel()
         store, self._store = self._store, None
         if store is None:
-            await self._engine.close()
+            if self._engine is not None:
+                await self._engine.close()
             return
         try:
             await self.idempotency.close()
@@ -93,10 +115,12 @@ class ControlPlane:
     async def _start(self) -> None:
         options = self.options
         options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._engine.start()
+        engine = make_engine(options.engine, options.data_dir, ephemeral=options.ephemeral)
+        self._engine = engine
+        await engine.start()
         store = await open_store(options.database)
         self.auth = Authenticator(store.teams, required=options.auth == "api-key")
-        self.sandboxes = Sandboxes(store.sandboxes, self._engine)
+        self.sandboxes = Sandboxes(store.sandboxes, engine)
         self.idempotency = Idempotency(store.idempotency, lambda: new_id("cl"))
         self.metrics = Metrics(self.sandboxes)
         self.stats = Stats(store.stats, self.sandboxes)

@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
         """Serve until `stop`.
 
         Raises:
-            EngineUnavailableError: The engine cannot work on this machine.
+            StartError: It cannot start; the message says why.
         """
         async with self.app.router.lifespan_context(self.app):
             await self.serve([listener])

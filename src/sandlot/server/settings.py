@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .options import Options
+from .options import ENVIRONMENT_PREFIX, Options
 
 __all__ = ["Settings"]
 
@@ -16,8 +16,7 @@ class Settings(Options, BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SANDLOT_SERVER_",
-        cli_parse_args=True,
+        env_prefix=ENVIRONMENT_PREFIX,
         cli_prog_name="python -m sandlot.server",
         cli_kebab_case=True,
         cli_implicit_flags=True,

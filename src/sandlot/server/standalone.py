@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
-from .engine.base import EngineUnavailableError
 from .logs import configure_logs
 from .options import Options
+from .plane import StartError
 from .serving import Server, listen
 
 __all__ = ["run_standalone"]
@@ -24,12 +25,20 @@ async def run_standalone(options: Options) -> int:
         _log.error("cannot listen on %s port %d: %s", options.host, options.port, error)
         return 1
     server = Server(options)
+    port: int = listener.getsockname()[1]
+    announcing = asyncio.create_task(_announce(server, options.host, port))
     try:
         await server.run_on(listener)
-    except EngineUnavailableError as error:
-        _log.error("the engine cannot work here: %s", error)
+    except StartError as error:
+        _log.error("cannot start: %s", error)
         return 1
     finally:
+        _ = announcing.cancel()
         listener.close()
     _log.info("stopped")
     return 0
+
+
+async def _announce(server: Server, host: str, port: int) -> None:
+    await server.ready()
+    _log.info("listening", extra={"host": host, "port": port})

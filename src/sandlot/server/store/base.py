@@ -17,8 +17,13 @@ __all__ = [
     "SandboxRows",
     "StatsRows",
     "Store",
+    "StoreUnavailableError",
     "TeamRows",
 ]
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot be opened; the message says why."""
 
 
 class NameTakenError(Exception):

@@ -11,6 +11,9 @@ async def open_store(url: str | None) -> Store:
     """Open the store at a URL, or one in memory.
 
     Only what is used is imported: a database takes longer than all the rest.
+
+    Raises:
+        StoreUnavailableError: It cannot be opened.
     """
     if url is None:
         from .memory import MemoryStore

@@ -12,6 +12,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from ..base import StoreUnavailableError
 from .tables import HEAD, alembic_version, metadata
 
 __all__ = ["Database"]
@@ -87,8 +88,12 @@ def _migrate(connection: Connection) -> None:
     """Run the migrations that are missing. Alembic is imported only here: it is slow to import."""
     from alembic import command
     from alembic.config import Config
+    from alembic.util.exc import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreUnavailableError(f"the database cannot be migrated: {error}") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..base import StoreUnavailableError
 from .database import Database
 from .idempotency import SqlIdempotency
 from .sandboxes import SqlSandboxes
@@ -23,8 +26,17 @@ class SqlStore:
 
     @classmethod
     async def open(cls, url: str) -> SqlStore:
-        """Connect, and bring the tables up to date."""
-        return cls(await Database.open(url))
+        """Connect, and bring the tables up to date.
+
+        Raises:
+            StoreUnavailableError: The database cannot be used.
+        """
+        try:
+            return cls(await Database.open(url))
+        except (SQLAlchemyError, ImportError) as error:
+            # The first line only: what follows may quote the URL, and with it a password.
+            reason = str(error).partition("\n")[0]
+            raise StoreUnavailableError(f"the database cannot be used: {reason}") from error
 
     async def close(self) -> None:
         """Close all connections."""
