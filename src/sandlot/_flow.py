@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
+from pydantic import TypeAdapter
+
 from . import errors
+from ._failures import from_response
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
     from .models import Capabilities
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ def send(request: Request) -> Flow[Response]:
     response: Response = yield request
     status = response.status
     if status >= 400:
-        raise errors.from_response(
+        raise from_response(
             status, response.content, response.headers, idempotent=request.is_idempotent
         )
     if status >= 300:
@@ -184,7 +185,5 @@ _adapters: dict[Any, TypeAdapter[Any]] = {}
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     adapter = _adapters.get(kind)
     if adapter is None:
-        from pydantic import TypeAdapter
-
         adapter = _adapters[kind] = TypeAdapter(kind)
     return adapter

@@ -6,8 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ._failures import retry_after
 from ._flow import Flow, Pause, Request, Response, now
-from .errors import ConfigurationError, TransportError, retry_after
+from .errors import ConfigurationError, TransportError
 
 __all__ = ["Retry"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection as AsyncConnection
 from websockets.asyncio.client import connect as async_connect
@@ -32,6 +33,13 @@ from .errors import ConnectError, RequestTimeoutError, TransportError, Unexpecte
 _CLOSE_TIMEOUT = 2.0
 """Seconds to wait for the server to agree to the end of a conversation."""
 
+_PING_INTERVAL = 20.0
+_PONG_TIMEOUT = None
+"""Pongs wait behind output that nobody has read yet, so their absence says nothing; but a ping
+that is not acknowledged lets TCP find out that the server is gone."""
+_GONE_AFTER = 60.0
+"""Seconds after which a server that acknowledges nothing is taken for gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -42,7 +50,7 @@ class Address:
     subprotocol: str
     timeout: float
     tls: ssl.SSLContext | None
-    proxy: str | bool | None
+    proxy: str | Literal[True] | None
 
 
 class ClosedError(ConnectionError):
@@ -106,7 +114,7 @@ class Socket:
     def abort(self) -> None:
         """Drop the connection at once."""
         with contextlib.suppress(OSError):
-            self._connection.socket.shutdown(2)
+            self._connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 class AsyncSocket:
@@ -148,7 +156,23 @@ def open_socket(address: Address) -> Socket | Response:
     """Connect; return the connection, or the answer of a server that refuses it."""
     try:
         with _translated(address):
-            return Socket(connect(address.url, create_connection=_Connection, **_options(address)))
+            connection = connect(
+                address.url,
+                create_connection=_Connection,
+                additional_headers=address.headers,
+                user_agent_header=None,
+                subprotocols=[Subprotocol(address.subprotocol)],
+                compression=None,
+                open_timeout=address.timeout,
+                ping_interval=_PING_INTERVAL,
+                ping_timeout=_PONG_TIMEOUT,
+                close_timeout=_CLOSE_TIMEOUT,
+                max_size=None,
+                proxy=address.proxy,
+                ssl=address.tls,
+            )
+            _watch(connection.socket)
+            return Socket(connection)
     except _RefusedError as exc:
         return exc.response
 
@@ -157,28 +181,32 @@ async def async_open_socket(address: Address) -> AsyncSocket | Response:
     """Connect; return the connection, or the answer of a server that refuses it."""
     try:
         with _translated(address):
-            connection: AsyncConnection = await async_connect(
-                address.url, create_connection=_AsyncConnection, **_options(address)
+            connection = await async_connect(
+                address.url,
+                create_connection=_AsyncConnection,
+                additional_headers=address.headers,
+                user_agent_header=None,
+                subprotocols=[Subprotocol(address.subprotocol)],
+                compression=None,
+                open_timeout=address.timeout,
+                ping_interval=_PING_INTERVAL,
+                ping_timeout=_PONG_TIMEOUT,
+                close_timeout=_CLOSE_TIMEOUT,
+                max_size=None,
+                proxy=address.proxy,
+                ssl=address.tls,
             )
+            _watch(connection.transport.get_extra_info("socket"))
             return AsyncSocket(connection)
     except _RefusedError as exc:
         return exc.response
 
 
-def _options(address: Address) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "additional_headers": dict(address.headers),
-        "user_agent_header": None,
-        "subprotocols": [Subprotocol(address.subprotocol)],
-        "compression": None,
-        "open_timeout": address.timeout,
-        "close_timeout": _CLOSE_TIMEOUT,
-        "max_size": None,
-        "proxy": address.proxy,
-    }
-    if address.tls is not None:
-        options["ssl"] = address.tls
-    return options
+def _watch(connection: Any) -> None:
+    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # only Linux has it
+    if option is not None:
+        with contextlib.suppress(OSError):  # not TCP after all
+            connection.setsockopt(socket.IPPROTO_TCP, option, int(_GONE_AFTER * 1000))
 
 
 @contextmanager

@@ -37,10 +37,7 @@ Each says in `outcome` whether what was asked for may have happened.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from .results import ExecResult
@@ -318,101 +315,9 @@ class StreamClosedError(CommandError, ConnectionError):
     """The stream of a command ended before the command did."""
 
 
-_BY_CODE: dict[str, type[APIError]] = {
-    "unauthorized": AuthenticationError,
-    "forbidden": PermissionDeniedError,
-    "not_found": NotFoundError,
-    "invalid_state": ConflictError,
-    "conflict": ConflictError,
-    "already_exists": ConflictError,
-    "idempotency_key_conflict": ConflictError,
-    "host_has_sandboxes": HostHasSandboxesError,
-    "has_active_sandboxes": HostHasSandboxesError,
-    "too_large": TooLargeError,
-    "unsupported": UnsupportedByServerError,
-    "host_unavailable": UnavailableError,
-    "no_hosts_available": UnavailableError,
-    "no_space": NoSpaceError,
-}
-
-_BY_STATUS: dict[int, type[APIError]] = {
-    400: InvalidRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    413: TooLargeError,
-    422: InvalidRequestError,
-    429: RateLimitError,
-    501: UnsupportedByServerError,
-    502: AgentError,
-    503: UnavailableError,
-    504: AgentError,
-    507: NoSpaceError,
-}
-
 _HINTS: dict[str, str] = {
     "unauthorized": "check the credential; some calls need a token instead of an API key",
 }
-
-
-def from_response(
-    status: int, content: bytes, headers: Mapping[str, str], *, idempotent: bool = False
-) -> APIError:
-    """Make the exception that a failed response stands for.
-
-    Args:
-        status: HTTP status.
-        content: Body; anything at all.
-        headers: Headers.
-        idempotent: Sending the same request again does no harm even if it had an effect.
-    """
-    body = _json(content)
-    detail = _object(body.get("error"))
-    code = detail.get("code")
-    message = detail.get("message")
-    if not isinstance(code, str):
-        # Proxies and routers answer in plain text (wrenn: 404 page not found, empty 405).
-        code = "unknown"
-    if not isinstance(message, str) or not message:
-        message = content[:200].decode(errors="replace").strip() or f"HTTP status {status}"
-    fallback = InternalServerError if status >= 500 else APIError
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, fallback)
-    if status >= 500 and status not in (501, 503, 507):
-        outcome: Outcome = "unknown"
-    else:
-        outcome = "not_started"
-    transient = status in (429, 503)
-    uncertain = status in (500, 502, 504)
-    request_id = detail.get("request_id")
-    error = kind(
-        message,
-        code=code,
-        status_code=status,
-        retry_after=retry_after(headers.get("retry-after")),
-        outcome=outcome,
-        is_retryable=transient or (uncertain and idempotent),
-        request_id=request_id if isinstance(request_id, str) else headers.get("x-request-id"),
-    )
-    if isinstance(error, HostHasSandboxesError):
-        error.sandbox_ids = _texts(detail.get("sandbox_ids", body.get("sandbox_ids")))
-    return error
-
-
-def retry_after(value: str | None) -> float | None:
-    """Read a `Retry-After` header: seconds, or a date (RFC 9110, section 10.2.3)."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        from email.utils import parsedate_to_datetime  # slow to import, rarely needed
-
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(0.0, seconds) if seconds < float("inf") else None
 
 
 def _explained(
@@ -431,26 +336,3 @@ def _explained(
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return f": {lines[-1][:200]}" if lines else ""
-
-
-def _json(content: bytes) -> dict[str, Any]:
-    try:
-        return _object(json.loads(content))
-    except ValueError:
-        return {}
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if _is_object(value) else {}
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(str(item) for item in value) if _is_list(value) else ()
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)

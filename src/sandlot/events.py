@@ -33,8 +33,10 @@ class StreamStartEvent:
     """Id of its process, as the sandbox sees it."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, match_args=False)
 class _Output:
+    __match_args__ = ("data",)
+
     data_bytes: bytes
     """Exactly what was written. A piece never ends inside a character."""
 

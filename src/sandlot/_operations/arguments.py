@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import signal as signals
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -108,6 +109,17 @@ def idempotency_key(value: Any) -> str:
     if not isinstance(value, str) or not _KEY.fullmatch(value):
         raise InvalidArgumentError("idempotency_key must be 1 to 255 characters of A-Za-z0-9_:.-")
     return value
+
+
+def signal_name(signal: Any) -> str:
+    """Return the name of a signal given by name, with or without SIG, or by number."""
+    try:
+        if isinstance(signal, int):
+            return signals.Signals(signal).name
+        name = signal.upper()
+        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"].name
+    except (ValueError, KeyError, AttributeError) as exc:
+        raise InvalidArgumentError(f"there is no signal {signal!r}") from exc
 
 
 def without_none(**fields: Any) -> dict[str, Any]:

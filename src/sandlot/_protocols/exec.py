@@ -336,8 +336,8 @@ class _Output:
 
 def _unsupported(what: str) -> UnsupportedError:
     return UnsupportedError(
-        f"This server does not support {what} for exec_stream: it is an original Wrenn server."
-        " Nothing was sent"
+        f"This server does not support {what} for streams: it is an original Wrenn server. Nothing"
+        " was sent; exec without on_stdout and on_stderr may do"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Generator, Mapping
 from types import TracebackType
 
@@ -290,8 +292,7 @@ class AsyncCreation:
         return self._create().__await__()
 
     async def __aenter__(self) -> AsyncSandbox:
-        self._sandbox = await self._create()
-        return await self._sandbox.__aenter__()
+        return await (await self._create()).__aenter__()
 
     async def __aexit__(
         self,
@@ -302,6 +303,12 @@ class AsyncCreation:
         if self._sandbox is not None:
             await self._sandbox.__aexit__(kind, exc, traceback)
 
+    def __del__(self) -> None:
+        if inspect.getgeneratorstate(self._creation) == inspect.GEN_CREATED:
+            warnings.warn("sandboxes.create() was never awaited", RuntimeWarning, stacklevel=2)
+
     async def _create(self) -> AsyncSandbox:
-        info = await self._transport.run(self._creation)
-        return AsyncSandbox(self._transport, info, owned=True)
+        if self._sandbox is None:
+            info = await self._transport.run(self._creation)
+            self._sandbox = AsyncSandbox(self._transport, info, owned=True)
+        return self._sandbox

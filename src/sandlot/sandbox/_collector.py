@@ -7,6 +7,7 @@ from ..events import (
     StreamErrorEvent,
     StreamEvent,
     StreamExitEvent,
+    StreamStartEvent,
     StreamStderrEvent,
     StreamStdoutEvent,
 )
@@ -14,6 +15,8 @@ from ..results import ExecResult
 
 LIMIT = 10 << 20
 """Bytes kept of each stream unless asked for another number, as `exec` does."""
+
+_REFUSALS = frozenset({"invalid_request", "invalid_state", "not_found", "unsupported"})
 
 
 class Collector:
@@ -24,6 +27,7 @@ class Collector:
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._truncated = False
+        self._started = False
         self._exit: StreamExitEvent | None = None
 
     def add(self, event: StreamEvent) -> None:
@@ -37,12 +41,12 @@ class Collector:
                 self._keep(self._stdout, event.data_bytes)
             case StreamStderrEvent():
                 self._keep(self._stderr, event.data_bytes)
+            case StreamStartEvent():
+                self._started = True
             case StreamExitEvent():
                 self._exit = event
             case StreamErrorEvent():
                 raise self._failure(event)
-            case _:
-                pass
 
     def result(self, seconds: float) -> ExecResult:
         """Return what the command did."""
@@ -71,12 +75,14 @@ class Collector:
     def _failure(self, event: StreamErrorEvent) -> CommandError:
         texts, _ = _decode(bytes(self._stdout), bytes(self._stderr))
         late = "deadline" in event.data.lower() or "timed out" in event.data.lower()
+        refused = event.code in _REFUSALS and not self._started
         kind = CommandTimeoutError if late else CommandError
         return kind(
             f"The command could not be run to its end: {event.data}",
             stdout=texts[0],
             stderr=texts[1],
             code=event.code,
+            outcome="not_started" if refused else "unknown",
         )
 
 

@@ -18,10 +18,11 @@ from typing import Self
 from .._operations import commands, files, sandboxes
 from .._resource import AsyncResource, Resource
 from .._transport import AsyncTransport, Transport
-from ..errors import SandboxDestroyedError, SandlotError
+from ..errors import SandlotError
 from ..models import SandboxInfo, SandboxMetrics
 from ..results import ExecResult
 from . import transfers
+from ._seen import Seen
 from .streams import AsyncExecStream, ExecStream
 from .transfers import LocalPath, Progress
 
@@ -30,46 +31,16 @@ __all__ = ["AsyncSandbox", "Sandbox"]
 logger = logging.getLogger("sandlot.sandbox")
 
 
-class Sandbox(Resource):
+class Sandbox(Resource, Seen):
     """A sandbox to work in.
 
     As a context manager it destroys what `create` made, and leaves alone what `get` or `connect`
     found.
-
-    Attributes:
-        id: Its id.
-        info: The sandbox as last seen; `refresh` looks again.
     """
 
-    id: str
-    info: SandboxInfo
-
     def __init__(self, transport: Transport, info: SandboxInfo, *, owned: bool = False) -> None:
-        super().__init__(transport)
-        self.id = info.id
-        self.info = info
-        self._owned = owned
-        self._destroyed = False
-
-    @property
-    def name(self) -> str | None:
-        """Name given at creation."""
-        return self.info.name
-
-    @property
-    def status(self) -> str:
-        """State as last seen, such as `running`."""
-        return self.info.status
-
-    @property
-    def template(self) -> str:
-        """What it started from."""
-        return self.info.template
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """Labels given at creation."""
-        return self.info.metadata or {}
+        Resource.__init__(self, transport)
+        Seen.__init__(self, info, owned=owned)
 
     def exec(
         self,
@@ -97,13 +68,10 @@ class Sandbox(Resource):
             stdin: What the command reads; nothing if None.
             timeout_sec: Seconds after which everything it started is killed; 30 if 0 or None.
             max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
-            check: Raise if it does not end with exit code 0.
+            check: Raise `CommandFailedError` if it does not exit with 0, `CommandTimeoutError` if
+                it was killed after `timeout_sec`.
             on_stdout: Called with each piece of standard output as it comes.
             on_stderr: Called with each piece of standard error as it comes.
-
-        Raises:
-            CommandFailedError: With `check`, another exit code than 0.
-            CommandTimeoutError: With `check`, it was killed after `timeout_sec`.
         """
         command = commands.command(
             cmd,
@@ -155,11 +123,7 @@ class Sandbox(Resource):
         self._run(files.write(self._use(), path, data))
 
     def download(self, path: str) -> bytes:
-        """Read a small file into memory.
-
-        Raises:
-            FileNotFoundInSandboxError: There is no such file.
-        """
+        """Read a small file into memory; `FileNotFoundInSandboxError` if there is none."""
         return self._run(files.read(self._use(), path))
 
     def stream_upload(self, path: str, stream: Iterable[bytes]) -> None:
@@ -233,8 +197,7 @@ class Sandbox(Resource):
         Ctrl-C or cancellation do not keep it from being done.
         """
         self._run(sandboxes.destroy(self.id))
-        self._destroyed = True
-        self.info = self.info.model_copy(update={"status": "stopped"})
+        self._forget()
 
     def __enter__(self) -> Self:
         return self
@@ -245,7 +208,7 @@ class Sandbox(Resource):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._owned or self._destroyed:
+        if not self._is_to_be_destroyed():
             return
         try:
             self.destroy()
@@ -254,59 +217,19 @@ class Sandbox(Resource):
             if exc is None:
                 raise
 
-    def __repr__(self) -> str:
-        return f"<Sandbox {self.id} {self.status}>"
 
-    def _use(self) -> str:
-        if self._destroyed:
-            raise SandboxDestroyedError(
-                f"Sandbox {self.id} was destroyed; create another", status="stopped"
-            )
-        return self.id
-
-
-class AsyncSandbox(AsyncResource):
+class AsyncSandbox(AsyncResource, Seen):
     """A sandbox to work in.
 
     As a context manager it destroys what `create` made, and leaves alone what `get` or `connect`
     found.
-
-    Attributes:
-        id: Its id.
-        info: The sandbox as last seen; `refresh` looks again.
     """
-
-    id: str
-    info: SandboxInfo
 
     def __init__(
         self, transport: AsyncTransport, info: SandboxInfo, *, owned: bool = False
     ) -> None:
-        super().__init__(transport)
-        self.id = info.id
-        self.info = info
-        self._owned = owned
-        self._destroyed = False
-
-    @property
-    def name(self) -> str | None:
-        """Name given at creation."""
-        return self.info.name
-
-    @property
-    def status(self) -> str:
-        """State as last seen, such as `running`."""
-        return self.info.status
-
-    @property
-    def template(self) -> str:
-        """What it started from."""
-        return self.info.template
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """Labels given at creation."""
-        return self.info.metadata or {}
+        AsyncResource.__init__(self, transport)
+        Seen.__init__(self, info, owned=owned)
 
     async def exec(
         self,
@@ -334,13 +257,10 @@ class AsyncSandbox(AsyncResource):
             stdin: What the command reads; nothing if None.
             timeout_sec: Seconds after which everything it started is killed; 30 if 0 or None.
             max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
-            check: Raise if it does not end with exit code 0.
+            check: Raise `CommandFailedError` if it does not exit with 0, `CommandTimeoutError` if
+                it was killed after `timeout_sec`.
             on_stdout: Called with each piece of standard output as it comes.
             on_stderr: Called with each piece of standard error as it comes.
-
-        Raises:
-            CommandFailedError: With `check`, another exit code than 0.
-            CommandTimeoutError: With `check`, it was killed after `timeout_sec`.
         """
         command = commands.command(
             cmd,
@@ -393,11 +313,7 @@ class AsyncSandbox(AsyncResource):
         await self._run(files.write(self._use(), path, data))
 
     async def download(self, path: str) -> bytes:
-        """Read a small file into memory.
-
-        Raises:
-            FileNotFoundInSandboxError: There is no such file.
-        """
+        """Read a small file into memory; `FileNotFoundInSandboxError` if there is none."""
         return await self._run(files.read(self._use(), path))
 
     async def stream_upload(
@@ -473,8 +389,7 @@ class AsyncSandbox(AsyncResource):
         Ctrl-C or cancellation do not keep it from being done.
         """
         await self._run(sandboxes.destroy(self.id))
-        self._destroyed = True
-        self.info = self.info.model_copy(update={"status": "stopped"})
+        self._forget()
 
     async def __aenter__(self) -> Self:
         return self
@@ -485,7 +400,7 @@ class AsyncSandbox(AsyncResource):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._owned or self._destroyed:
+        if not self._is_to_be_destroyed():
             return
         try:
             await self.destroy()
@@ -493,13 +408,3 @@ class AsyncSandbox(AsyncResource):
             logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
             if exc is None:
                 raise
-
-    def __repr__(self) -> str:
-        return f"<AsyncSandbox {self.id} {self.status}>"
-
-    def _use(self) -> str:
-        if self._destroyed:
-            raise SandboxDestroyedError(
-                f"Sandbox {self.id} was destroyed; create another", status="stopped"
-            )
-        return self.id

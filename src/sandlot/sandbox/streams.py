@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import signal as signals
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .._operations import commands
+from .._operations import arguments, commands
 from .._operations.commands import Command
 from .._protocols.exec import SUBPROTOCOL, ExecConversation
 from .._transport import AsyncTransport, Transport
-from ..errors import InvalidArgumentError, SandboxStateError
+from ..errors import SandboxStateError
 from ..events import StreamEvent, StreamStderrEvent, StreamStdoutEvent
 from ..results import ExecResult
+from . import _turns as turns
 from ._collector import Collector
-from ._turns import (
-    async_call,
-    async_condition,
-    async_lock,
-    async_wait_turn,
-    call,
-    condition,
-    left,
-    lock,
-    wait_turn,
-)
+from ._talker import Talker
 
 if TYPE_CHECKING:
     from .._sockets import AsyncSocket, Socket
@@ -37,7 +27,7 @@ _STOP_TIMEOUT = 5.0
 """Seconds that a command has to end after it was told to."""
 
 
-class ExecStream:
+class ExecStream(Talker):
     """A running command: iterate over its events, or wait for its result.
 
     It starts when it is entered or first used. Leaving the `with` block, or dropping the stream,
@@ -46,22 +36,12 @@ class ExecStream:
     """
 
     def __init__(self, transport: Transport, sandbox_id: str, command: Command) -> None:
+        super().__init__(sandbox_id, command)
         self._transport = transport
-        self._sandbox_id = sandbox_id
-        self._command = command
         self._socket: Socket | None = None
-        self._talk = ExecConversation(framed=True)
-        self._opening = lock()
-        self._writing = lock()
-        self._turn = condition()
-        self._receiving = False
-        self._closed = False
-        self._started_at = 0.0
-
-    @property
-    def pid(self) -> int | None:
-        """Id of the process, as the sandbox sees it; None before the start event."""
-        return self._talk.pid
+        self._opening = turns.lock()
+        self._writing = turns.lock()
+        self._turn = turns.condition()
 
     def write_stdin(self, data: str | bytes) -> None:
         """Give the command something to read; wait until most of it has been read.
@@ -83,7 +63,7 @@ class ExecStream:
 
     def signal(self, signal: str | int) -> None:
         """Send a signal, such as `"SIGINT"`, to everything that the command started."""
-        name = _signal_name(signal)
+        name = arguments.signal_name(signal)
         self._open(keep_stdin=True)
         self._talk.signal(name)
         self._flush()
@@ -130,9 +110,9 @@ class ExecStream:
         for event in self:
             collector.add(event)
             if isinstance(event, StreamStdoutEvent) and on_stdout is not None:
-                call(on_stdout, event.data)
+                turns.call(on_stdout, event.data)
             elif isinstance(event, StreamStderrEvent) and on_stderr is not None:
-                call(on_stderr, event.data)
+                turns.call(on_stderr, event.data)
         return collector.result(time.monotonic() - self._started_at)
 
     def __enter__(self) -> Self:
@@ -158,9 +138,6 @@ class ExecStream:
             self._hang_up()
             raise StopIteration
         return event
-
-    def __repr__(self) -> str:
-        return f"<ExecStream of {self._command.argv!r:.80} in {self._sandbox_id}>"
 
     def __del__(self) -> None:
         if self._socket is not None and not self._closed:
@@ -209,7 +186,7 @@ class ExecStream:
         while True:
             with self._turn:
                 while self._receiving and not ready():
-                    if not wait_turn(self._turn, give_up):
+                    if not turns.wait_turn(self._turn, give_up):
                         return
                 if ready():
                     return
@@ -228,7 +205,7 @@ class ExecStream:
         socket = self._socket
         assert socket is not None
         try:
-            message = socket.receive(left(give_up))
+            message = socket.receive(turns.left(give_up))
         except TimeoutError:
             return False
         except ConnectionError as exc:
@@ -244,7 +221,7 @@ class ExecStream:
             self._socket.close()
 
 
-class AsyncExecStream:
+class AsyncExecStream(Talker):
     """A running command: iterate over its events, or wait for its result.
 
     It starts when it is entered or first used. Leaving the `with` block, or dropping the stream,
@@ -253,22 +230,12 @@ class AsyncExecStream:
     """
 
     def __init__(self, transport: AsyncTransport, sandbox_id: str, command: Command) -> None:
+        super().__init__(sandbox_id, command)
         self._transport = transport
-        self._sandbox_id = sandbox_id
-        self._command = command
         self._socket: AsyncSocket | None = None
-        self._talk = ExecConversation(framed=True)
-        self._opening = async_lock()
-        self._writing = async_lock()
-        self._turn = async_condition()
-        self._receiving = False
-        self._closed = False
-        self._started_at = 0.0
-
-    @property
-    def pid(self) -> int | None:
-        """Id of the process, as the sandbox sees it; None before the start event."""
-        return self._talk.pid
+        self._opening = turns.async_lock()
+        self._writing = turns.async_lock()
+        self._turn = turns.async_condition()
 
     async def write_stdin(self, data: str | bytes) -> None:
         """Give the command something to read; wait until most of it has been read.
@@ -290,7 +257,7 @@ class AsyncExecStream:
 
     async def signal(self, signal: str | int) -> None:
         """Send a signal, such as `"SIGINT"`, to everything that the command started."""
-        name = _signal_name(signal)
+        name = arguments.signal_name(signal)
         await self._open(keep_stdin=True)
         self._talk.signal(name)
         await self._flush()
@@ -337,9 +304,9 @@ class AsyncExecStream:
         async for event in self:
             collector.add(event)
             if isinstance(event, StreamStdoutEvent) and on_stdout is not None:
-                await async_call(on_stdout, event.data)
+                await turns.async_call(on_stdout, event.data)
             elif isinstance(event, StreamStderrEvent) and on_stderr is not None:
-                await async_call(on_stderr, event.data)
+                await turns.async_call(on_stderr, event.data)
         return collector.result(time.monotonic() - self._started_at)
 
     async def __aenter__(self) -> Self:
@@ -365,9 +332,6 @@ class AsyncExecStream:
             await self._hang_up()
             raise StopAsyncIteration
         return event
-
-    def __repr__(self) -> str:
-        return f"<AsyncExecStream of {self._command.argv!r:.80} in {self._sandbox_id}>"
 
     def __del__(self) -> None:
         if self._socket is not None and not self._closed:
@@ -416,7 +380,7 @@ class AsyncExecStream:
         while True:
             async with self._turn:
                 while self._receiving and not ready():
-                    if not await async_wait_turn(self._turn, give_up):
+                    if not await turns.async_wait_turn(self._turn, give_up):
                         return
                 if ready():
                     return
@@ -435,7 +399,7 @@ class AsyncExecStream:
         socket = self._socket
         assert socket is not None
         try:
-            message = await socket.receive(left(give_up))
+            message = await socket.receive(turns.left(give_up))
         except TimeoutError:
             return False
         except ConnectionError as exc:
@@ -449,13 +413,3 @@ class AsyncExecStream:
         if self._socket is not None and not self._closed:
             self._closed = True
             await self._socket.close()
-
-
-def _signal_name(signal: str | int) -> str:
-    try:
-        if isinstance(signal, int):
-            return signals.Signals(signal).name
-        name = signal.upper()
-        return signals.Signals[name if name.startswith("SIG") else f"SIG{name}"].name
-    except (ValueError, KeyError, AttributeError) as exc:
-        raise InvalidArgumentError(f"there is no signal {signal!r}") from exc

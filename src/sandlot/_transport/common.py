@@ -1,0 +1,237 @@
+"""What performing operations takes, whatever the colour."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+
+from .._flow import Request, Server, encode
+from .._multipart import Multipart
+from .._retry import Retry
+from ..errors import (
+    ConfigurationError,
+    ConnectError,
+    InvalidArgumentError,
+    RequestTimeoutError,
+    SandlotError,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    from .._sockets import Address
+
+logger = logging.getLogger("sandlot.transport")
+
+_CONNECT_TIMEOUT = 10.0
+_KEEPALIVE = 4.0
+"""Seconds that an unused connection is kept; many servers drop theirs after 5, and a request that
+crosses with that has an unknown outcome."""
+_LIMITS = httpx.Limits(
+    max_connections=None, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE
+)
+UNDO_RETRY = Retry(attempts=2, total=2.0)
+UNDO_TOTAL = 10.0
+"""Seconds in which an abandoned operation must be undone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server and how to talk to it."""
+
+    base_url: str
+    headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    timeout: float = 30.0
+    ca_bundle: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    trust_environment: bool = True
+    """Use the proxies that the environment names."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Make what is needed for TLS, if it is; reading all those certificates takes a while."""
+        if self.ca_bundle is not None:
+            try:
+                return ssl.create_default_context(cafile=self.ca_bundle)
+            except (OSError, ssl.SSLError) as exc:
+                raise ConfigurationError(
+                    f"ca_bundle {self.ca_bundle!r} cannot be used: {exc}"
+                ) from exc
+        if self.base_url.startswith("https:") or (self.proxy or "").startswith("https:"):
+            return httpx.create_ssl_context()
+        return None
+
+
+class Local(Protocol):
+    """A server of one's own, that a transport starts and stops."""
+
+    def start(self) -> Endpoint:
+        """Return where it listens, starting it the first time."""
+        ...
+
+    def explain_loss(self) -> str | None:
+        """Say why it is gone; None while it runs."""
+        ...
+
+    def close(self) -> None:
+        """Stop it."""
+        ...
+
+
+class Common:
+    """What does not depend on the colour."""
+
+    def __init__(self, endpoint: Endpoint | None, retry: Retry, local: Local | None) -> None:
+        self.server = Server()
+        self._endpoint = endpoint
+        self._retry = retry
+        self._local = local
+        self._tls: ssl.SSLContext | None = None
+        self._closed = False
+
+    @property
+    def where(self) -> str:
+        """The server's address, for people."""
+        return "a server of its own" if self._endpoint is None else self._endpoint.base_url
+
+    def _options(self, endpoint: Endpoint) -> dict[str, Any]:
+        if self._tls is None:
+            self._tls = endpoint.tls()
+        return {
+            "base_url": endpoint.base_url,
+            "headers": endpoint.headers,
+            "limits": _LIMITS,
+            "proxy": endpoint.proxy,
+            "timeout": _timeout(endpoint.timeout),
+            "trust_env": endpoint.trust_environment,
+            # Without TLS there is nothing to verify, and nothing to load certificates for.
+            "verify": self._tls if self._tls is not None else False,
+        }
+
+    def _address(self, request: Request, subprotocol: str) -> Address:
+        from .._sockets import Address  # websockets is imported with the first stream
+
+        endpoint = self._endpoint
+        assert endpoint is not None
+        if self._tls is None:
+            self._tls = endpoint.tls()
+        return Address(
+            "ws" + endpoint.base_url.removeprefix("http") + request.path,
+            endpoint.headers,
+            subprotocol,
+            _CONNECT_TIMEOUT,
+            self._tls if endpoint.base_url.startswith("https:") else None,
+            endpoint.proxy or (True if endpoint.trust_environment else None),
+        )
+
+    def _begun(self) -> Endpoint:
+        if self._endpoint is None:
+            assert self._local is not None
+            self._endpoint = self._local.start()
+        return self._endpoint
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ConfigurationError("The client is closed; make another one")
+
+    def _with_loss(self, error: TransportError) -> TransportError:
+        """Add to an error that one's own server is gone, if it is."""
+        if self._local is not None and (loss := self._local.explain_loss()):
+            error.args = (f"{error}. {loss}",)
+        return error
+
+    def _failure(self, request: Request, exc: httpx.HTTPError | httpx.InvalidURL) -> SandlotError:
+        what = f"{request.method} {request.path}"
+        reason = str(exc) or type(exc).__name__
+        if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
+            return ConfigurationError(f"{what}: base_url cannot be used: {reason}")
+        if isinstance(exc, httpx.LocalProtocolError):
+            return InvalidArgumentError(f"{what} cannot be sent: {reason}")
+        return self._with_loss(_transport_error(request, exc))
+
+    @contextmanager
+    def translated(self, request: Request) -> Generator[None]:
+        """Turn what httpx raises into what this library raises."""
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise self._failure(request, exc) from exc
+        except RuntimeError as exc:
+            if self._closed:  # by another thread, meanwhile
+                raise ConfigurationError("The client was closed") from exc
+            raise
+
+
+def build(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+    headers = dict(request.headers)
+    content: Any = None
+    if request.upload is not None:
+        body = Multipart(request.upload)
+        headers |= body.headers
+        content = body.whole()
+        if content is None:
+            content = body.pieces() if isinstance(http, httpx.Client) else body.async_pieces()
+    elif request.body is not None:
+        headers["Content-Type"] = "application/json"
+        content = encode(request.body)
+    if request.stream:
+        headers["Accept-Encoding"] = "identity"  # so that Content-Length counts what arrives
+    return http.build_request(
+        request.method,
+        request.path,
+        content=content,
+        headers=headers,
+        params=request.params or None,
+        timeout=http.timeout if request.timeout is None else _timeout(request.timeout),
+    )
+
+
+def _transport_error(request: Request, exc: httpx.HTTPError) -> TransportError:
+    what = f"{request.method} {request.path}"
+    reason = str(exc) or type(exc).__name__
+    if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return ConnectError(
+            f"{what}: the server cannot be reached, nothing was sent: {reason}", is_retryable=True
+        )
+    if isinstance(exc, httpx.PoolTimeout):
+        return RequestTimeoutError(
+            f"{what}: no connection became free, nothing was sent", is_retryable=True
+        )
+    again = request.is_idempotent
+    advice = "it may be repeated" if again else "look before you repeat it"
+    if isinstance(exc, httpx.TimeoutException):
+        return RequestTimeoutError(
+            f"{what}: no answer in time; it may have taken effect, {advice}: {reason}",
+            outcome="unknown",
+            is_retryable=again,
+        )
+    return TransportError(
+        f"{what}: the connection ended without a whole answer; it may have taken effect,"
+        f" {advice}: {reason}",
+        outcome="unknown",
+        is_retryable=again,
+    )
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_TIMEOUT))
+
+
+def length(answer: httpx.Response) -> int | None:
+    value = answer.headers.get("content-length", "")
+    return int(value) if value.isdecimal() else None
+
+
+def log(request: Request, answer: httpx.Response) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "%s %s -> %d (%s)",
+            request.method,
+            request.path,
+            answer.status_code,
+            answer.headers.get("x-request-id", "no request id"),
+        )

@@ -1,0 +1,27 @@
+"""What both colours of a stream remember."""
+
+from __future__ import annotations
+
+from .._operations.commands import Command
+from .._protocols.exec import ExecConversation
+
+
+class Talker:
+    """One side of the conversation in which a command is run."""
+
+    def __init__(self, sandbox_id: str, command: Command) -> None:
+        self._sandbox_id = sandbox_id
+        self._command = command
+        self._talk = ExecConversation(framed=True)
+        self._receiving = False
+        self._closed = False
+        self._started_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the process, as the sandbox sees it; None before the start event."""
+        return self._talk.pid
+
+    def __repr__(self) -> str:
+        what = " ".join(self._command.argv)
+        return f"<{type(self).__name__} of {what!r:.60} in {self._sandbox_id}>"
