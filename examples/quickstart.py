@@ -4,7 +4,7 @@ python examples/quickstart.py
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ DATA = Path(__file__).parent / "data"
 
 
 @contextmanager
-def timed(step: str) -> Iterator[None]:
+def timed(step: str) -> Generator[None]:
     """Print how long a step took."""
     started = time.perf_counter()
     yield

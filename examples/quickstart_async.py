@@ -5,7 +5,7 @@ python examples/quickstart_async.py
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ DATA = Path(__file__).parent / "data"
 
 
 @contextmanager
-def timed(step: str) -> Iterator[None]:
+def timed(step: str) -> Generator[None]:
     """Print how long a step took."""
     started = time.perf_counter()
     yield
@@ -25,8 +25,9 @@ def timed(step: str) -> Iterator[None]:
 async def main() -> None:
     """Create, wait, upload, run, stream, download, destroy."""
     print("asyncio:")
+    client = AsyncClient.local()
     with timed("start the server"):
-        client = AsyncClient.local()
+        await client.health()
     async with client:
         isolation = (await client.capabilities()).isolation
         print(f"  isolation: {isolation.level}, {', '.join(isolation.namespaces or ['none'])}")

@@ -43,7 +43,7 @@ def generate() -> str:
     """Run the generator; return the source of the models."""
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "_generated.py"
-        subprocess.run(
+        _ = subprocess.run(
             [
                 sys.executable,
                 "-m",

@@ -60,6 +60,11 @@ _NEEDED = (
 )
 """Modules of the extra `sandlot[server]`."""
 
+_ALTERNATIVES = (
+    " Otherwise use a server elsewhere, by Client(base_url=...), or engine='process', which runs"
+    " commands without any isolation."
+)
+
 
 class EmbeddedServer:
     """A control plane that lives no longer than its owner.
@@ -261,7 +266,9 @@ def _introduce(
         owner.settimeout(None)
         port: int = answer["ready"]["port"]
         return port
-    raise LocalServerError(str(answer["error"]["message"]))
+    error = answer["error"]
+    hint = _ALTERNATIVES if error["code"] == "engine_unavailable" else ""
+    raise LocalServerError(f"{error['message']}{hint}")
 
 
 def _ending(status: int) -> str:

@@ -28,7 +28,7 @@ OWNER = """
     sandbox = client.sandboxes.create()
     with sandbox.exec_stream("sleep 600") as stream:
         _ = next(iter(stream))
-        server = client._server
+        server = client._transport._local._server
         told = {"pid": server._process.pid, "place": str(server._log.parent)}
         print(json.dumps(told), flush=True)
         %s
@@ -122,7 +122,7 @@ def test_survives_what_a_fork_does_to_its_copy() -> None:
         pid = os.fork()
         if pid == 0:
             try:
-                client._server.close()
+                client._transport._local._server.close()
             finally:
                 os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
@@ -253,32 +253,54 @@ def test_tells_why_it_died() -> None:
     assert not place.exists()
 
 
-NO_NAMESPACES = """
-    import ctypes, resource, sys
+IN_USER_NAMESPACE = """
+    import ctypes, os, sys
     from pathlib import Path
+    from sandlot import Client
     from sandlot.errors import LocalServerError
-    from sandlot.local import EmbeddedServer
 
-    # A user namespace in which no further one may be made stands for a machine that forbids them.
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.unshare(0x10000000) == 0
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {sys.argv[1]} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {sys.argv[2]} 1")
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    # The parent, which has the rights to, says which users there are in the child's namespace.
+    ready, told = os.pipe()
+    mapped, done = os.pipe()
+    child = os.fork()
+    if child:
+        assert os.read(ready, 1)
+        Path(f"/proc/{child}/setgroups").write_text("deny" if os.getuid() else "allow")
+        Path(f"/proc/{child}/uid_map").write_text(f"0 {os.getuid()} {sys.argv[1]}")
+        Path(f"/proc/{child}/gid_map").write_text(f"0 {os.getgid()} {sys.argv[1]}")
+        assert os.write(done, b"1")
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0
+    assert os.write(told, b"1")
+    assert os.read(mapped, 1)
+    if sys.argv[2] != "any":
+        Path("/proc/sys/user/max_user_namespaces").write_text(sys.argv[2])
     try:
-        EmbeddedServer.start()
+        with Client.local() as client, client.sandboxes.create() as sandbox:
+            print(client.capabilities().isolation.level, sandbox.exec("id -u", check=True).stdout)
     except LocalServerError as exc:
         print(exc)
 """
 
 
-def test_without_user_namespaces_it_refuses_to_run() -> None:
+def in_user_namespace(users: int, namespaces: str) -> str:
+    """Start a server where there are so many users, and so many further namespaces allowed."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(NO_NAMESPACES), str(os.getuid()), str(os.getgid())],
+        [sys.executable, "-c", textwrap.dedent(IN_USER_NAMESPACE), str(users), namespaces],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert "namespace" in done.stdout, done.stdout + done.stderr
-    assert "engine='process'" in done.stdout or 'engine="process"' in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_without_user_namespaces_it_refuses_to_run() -> None:
+    said = in_user_namespace(1 if os.getuid() else 2**32 - 1, "0")
+    assert "namespace" in said
+    assert "engine='process'" in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hand out user ids")
+def test_root_of_a_container_with_few_user_ids_has_private_ones() -> None:
+    assert in_user_namespace(65536, "any") == "full 1000\n\n"
