@@ -156,6 +156,7 @@ def open_socket(address: Address) -> Socket | Response:
     """Connect; return the connection, or the answer of a server that refuses it."""
     try:
         with _translated(address):
+            # Entered by hand because it is closed elsewhere; connecting without is deprecated.
             connection = connect(
                 address.url,
                 create_connection=_Connection,
@@ -170,7 +171,7 @@ def open_socket(address: Address) -> Socket | Response:
                 max_size=None,
                 proxy=address.proxy,
                 ssl=address.tls,
-            )
+            ).__enter__()
             _watch(connection.socket)
             return Socket(connection)
     except _RefusedError as exc:
