@@ -1,0 +1,119 @@
+"""A live server, and both clients of it. At the end nothing of ours is left on the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandlot.local import EmbeddedServer
+from tests.colours import Colour
+from tests.live.world import Live, Server, Traces, is_alive, until
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run tests that are coroutine functions."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture(scope="package", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Check that all these tests together leave no process, cgroup, mount or file behind.
+
+    Temporary files go to a directory of their own, and orphans come to this process, so that
+    whatever is left can be found.
+    """
+    if sys.platform != "linux":
+        pytest.skip("isolated sandboxes need Linux")
+    place = Path(tempfile.mkdtemp(prefix="live-"))
+    place.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("SANDLOT_")]:
+            patch.delenv(name)
+        patch.setenv("TMPDIR", str(place))
+        patch.setattr(tempfile, "tempdir", None)
+        libc = ctypes.CDLL(None)
+        assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        before = {child.pid for child in psutil.Process().children(recursive=True)}
+        groups = cgroups()
+        yield
+        until(lambda: not [pid for pid in processes() if pid not in before])
+        _ = libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    assert list(place.iterdir()) == []
+    assert str(place) not in Path("/proc/self/mounts").read_text()
+    assert not abandoned(cgroups() - groups)
+    shutil.rmtree(place)
+
+
+@pytest.fixture(scope="package")
+def embedded(nothing_left: None) -> Iterator[EmbeddedServer]:
+    """The server that most tests share."""
+    server = EmbeddedServer.start()
+    traces = Traces.of(server._process.pid, server._log.parent)
+    try:
+        yield server
+        traces = Traces.of(server._process.pid, server._log.parent)
+    finally:
+        server.close()
+    until(lambda: not traces.left())
+    assert not traces.data_dir.exists()
+
+
+@pytest.fixture
+def server(embedded: EmbeddedServer) -> Server:
+    return Server(embedded.base_url, embedded.api_key, embedded._process.pid, embedded._log.parent)
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def colour(request: pytest.FixtureRequest) -> Colour:
+    return Colour(request.param)
+
+
+@pytest.fixture
+def live(colour: Colour, server: Server) -> Iterator[Live]:
+    """The shared server in one colour; each test must leave it without sandboxes."""
+    yield Live(colour, server)
+    until(lambda: server.homes == [])
+
+
+def processes() -> list[int]:
+    """Return the descendants of this process that run, and take note of those that have ended."""
+    alive: list[int] = []
+    for child in psutil.Process().children(recursive=True):
+        if is_alive(child):
+            alive.append(child.pid)
+        else:
+            with contextlib.suppress(ChildProcessError):  # somebody else's, or taken note of
+                _ = os.waitpid(child.pid, os.WNOHANG)
+    return alive
+
+
+def cgroups() -> set[Path]:
+    return {path for path in Path("/sys/fs/cgroup").glob("**/sandlot-*") if path.is_dir()}
+
+
+def abandoned(groups: set[Path]) -> list[Path]:
+    """Return the groups that no living engine knows: each holds the lock of its directory."""
+    known = ""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # somebody else's, or closed meanwhile
+            if (lock := descriptor.readlink()).name == "lock":
+                known += (lock.parent / "cgroups").read_text()
+    return [group for group in groups if not any(name in known for name in group.parts[-2:])]
