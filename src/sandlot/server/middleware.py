@@ -49,6 +49,9 @@ class _Exchange:
         self._complete = False
         self._request_id = _request_id(scope)
         scope["state"]["request_id"] = self._request_id
+        # Original servers take a slash at the end of some paths; here it means nothing anywhere.
+        if len(scope["path"]) > 1:
+            scope["path"] = scope["path"].removesuffix("/")
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Pass the request on, whatever comes of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import math
 
 from fastapi import APIRouter
@@ -72,7 +73,14 @@ def _stdin(body: ExecRequest) -> bytes | None:
 
 
 def _result(sandbox_id: str, cmd: str, result: CommandResult) -> ExecResponse:
-    stdout, stderr, encoding = _texts(result.stdout, result.stderr)
+    try:
+        stdout = _text(result.stdout, cut="stdout" in result.truncated)
+        stderr = _text(result.stderr, cut="stderr" in result.truncated)
+        encoding = "utf-8"
+    except UnicodeDecodeError:
+        stdout = base64.b64encode(result.stdout).decode()
+        stderr = base64.b64encode(result.stderr).decode()
+        encoding = "base64"
     return ExecResponse(
         sandbox_id=sandbox_id,
         cmd=cmd,
@@ -83,17 +91,10 @@ def _result(sandbox_id: str, cmd: str, result: CommandResult) -> ExecResponse:
         encoding=encoding,
         signal=result.end.signal,
         timed_out=result.end.timed_out,
-        truncated=result.truncated,
+        truncated=bool(result.truncated),
     )
 
 
-def _texts(stdout: bytes, stderr: bytes) -> tuple[str, str, str]:
-    """Return both streams as text, in base64 if either is no UTF-8."""
-    try:
-        return stdout.decode(), stderr.decode(), "utf-8"
-    except UnicodeDecodeError:
-        return (
-            base64.b64encode(stdout).decode(),
-            base64.b64encode(stderr).decode(),
-            "base64",
-        )
+def _text(data: bytes, *, cut: bool) -> str:
+    """Return output as text, without the beginning of a character where it was cut."""
+    return codecs.utf_8_decode(data, "strict", not cut)[0]

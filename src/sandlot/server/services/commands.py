@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -55,12 +55,16 @@ class CommandEnd:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """A command that has ended, with what it wrote."""
+    """A command that has ended, with what it wrote.
+
+    Attributes:
+        truncated: Streams of which something was discarded.
+    """
 
     end: CommandEnd
     stdout: bytes
     stderr: bytes
-    truncated: bool
+    truncated: Set[str]
     duration: float
 
 
@@ -245,7 +249,7 @@ class Commands:
         loop = asyncio.get_running_loop()
         began = loop.time()
         kept = {"stdout": bytearray(), "stderr": bytearray()}
-        truncated = False
+        truncated = set[str]()
         async with self.start(live, spec) as execution:
             feeder = None if stdin is None else asyncio.create_task(_feed(execution, stdin))
             try:
@@ -253,7 +257,7 @@ class Commands:
                     buffer = kept[piece.stream]
                     room = max_output - len(buffer)
                     if len(piece.data) > room:
-                        truncated = True
+                        truncated.add(piece.stream)
                         buffer += memoryview(piece.data)[:room]
                     else:
                         buffer += piece.data

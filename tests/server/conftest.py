@@ -1,0 +1,88 @@
+"""A live control plane for tests: a process of its own, talked to over HTTP."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers below
+
+from contract import Contract
+from harness import KEY, Box, ServerProcess, client_of, traces_of
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    return Contract.load()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The server that most tests share; at the end it must leave nothing behind."""
+    server = ServerProcess(tmp_path_factory.mktemp("server"))
+    yield server
+    traces = traces_of(server)
+    assert server.stop() == 0
+    traces.assert_gone()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts servers of a test's own."""
+    started: list[ServerProcess] = []
+
+    def start(**options: str) -> ServerProcess:
+        started.append(ServerProcess(tmp_path / "data", **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+def client(server: ServerProcess, contract: Contract) -> Iterator[httpx.Client]:
+    """A client whose every answer is held against the contract."""
+    with client_of(server, contract) as client:
+        yield client
+
+
+@pytest.fixture
+def make(client: httpx.Client) -> Iterator[Callable[..., Box]]:
+    """Makes sandboxes that are gone after the test."""
+    made: list[Box] = []
+
+    def make(**fields: object) -> Box:
+        response = client.post("/v1/sandboxes", json=fields)
+        assert response.status_code == 201, response.text
+        made.append(Box(client, response.json()["id"]))
+        return made[-1]
+
+    yield make
+    for box in made:
+        _ = client.delete(box.url())
+
+
+@pytest.fixture
+def box(make: Callable[..., Box]) -> Box:
+    """A running sandbox."""
+    return make()
+
+
+@pytest.fixture(scope="session")
+def shared(server: ServerProcess) -> Iterator[str]:
+    """Id of a sandbox for tests that change nothing in it that others see."""
+    with httpx.Client(base_url=server.url, headers={"X-API-Key": KEY}) as client:
+        sandbox_id: str = client.post("/v1/sandboxes", json={}).json()["id"]
+        yield sandbox_id
+        _ = client.delete(f"/v1/sandboxes/{sandbox_id}")
+
+
+@pytest.fixture
+def common(client: httpx.Client, shared: str) -> Box:
+    """The shared sandbox, through this test's client."""
+    return Box(client, shared)
