@@ -92,6 +92,11 @@ class Agent:
                     return
             self._finish_endings()
 
+    def end(self) -> None:
+        """Kill all that is left of the sandbox, where the end of this process does not do so."""
+        processes.kill_everything(self._reap)
+        self._reap()
+
     def _patience(self) -> float | None:
         if not self._endings:
             return None
@@ -181,14 +186,14 @@ class Agent:
                 self._tell({"request": previous.request})
             self._endings[key] = _Ending(request, time.monotonic() + grace)
             return None
-        _ = processes.kill_tree(key, root)
+        _ = processes.kill_tree(key, root, self._reap)
         return {}, []
 
     def _finish_endings(self) -> None:
         for key, ending in list(self._endings.items()):
             root = self._roots.get(key)
             if time.monotonic() >= ending.deadline:
-                _ = processes.kill_tree(key, root)
+                _ = processes.kill_tree(key, root, self._reap)
             elif processes.tree(key, root):
                 continue
             del self._endings[key]

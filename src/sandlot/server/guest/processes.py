@@ -13,13 +13,17 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 
 __all__ = [
     "MARK",
     "Usage",
+    "continue_everything",
     "everything",
+    "kill_everything",
     "kill_tree",
     "measure",
+    "signal_tree",
     "spawn",
     "stop_everything",
     "tree",
@@ -225,11 +229,16 @@ def signal_tree(key: int, root: int | None, number: int) -> bool:
     return bool(found)
 
 
-def kill_tree(key: int, root: int | None) -> bool:
+def kill_tree(key: int, root: int | None, reap: Callable[[], None]) -> bool:
     """Kill all that a command started; return whether nothing of it is left.
 
     Everything is stopped first, until nothing new shows up, so that nothing starts processes faster
     than they are killed.
+
+    Args:
+        key: What the command was started with.
+        root: Id of the command's own process, for as long as it has not been reaped.
+        reap: Called between looks at the processes, whose number the dead would else drive up.
     """
     deadline = time.monotonic() + _PATIENCE
     stopped: set[int] = set()
@@ -242,6 +251,7 @@ def kill_tree(key: int, root: int | None) -> bool:
         if not new:
             _send(found, signal.SIGKILL)
         stopped |= new
+        reap()
     return False
 
 
@@ -261,10 +271,12 @@ def continue_everything() -> None:
     _send(set(everything()), signal.SIGCONT)
 
 
-def kill_everything() -> None:
-    """Kill all processes of this sandbox but this one."""
-    if stop_everything():
+def kill_everything(reap: Callable[[], None]) -> None:
+    """Kill all processes of this sandbox but this one, however long that takes."""
+    while found := everything():
+        _send(set(found), signal.SIGSTOP)
         _send(set(everything()), signal.SIGKILL)
+        reap()
 
 
 def measure() -> Usage:

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 
-from . import kernel, privileges, processes
+from . import kernel, privileges
 from .agent import Agent
 
 __all__ = ["serve"]
@@ -22,7 +22,8 @@ def serve(sock: socket.socket, home: str) -> None:
     os.setsid()
     if sys.platform == "linux":
         kernel.become_subreaper()
+    agent = Agent(sock, home)
     try:
-        Agent(sock, home).serve()
+        agent.serve()
     finally:
-        processes.kill_everything()
+        agent.end()

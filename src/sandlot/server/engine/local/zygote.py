@@ -90,9 +90,16 @@ class Zygote:
             raise EngineError("processes of the sandbox do not die") from error
 
     async def close(self) -> None:
-        """Have it remove everything that it made, and end."""
+        """Have it remove everything that it made, and end.
+
+        Raises:
+            EngineError: It takes too long.
+        """
         self._channel.close()
-        _ = await asyncio.get_running_loop().run_in_executor(None, self._program.wait)
+        try:
+            _ = await asyncio.to_thread(self._program.wait, _PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise EngineError("processes of sandboxes do not die") from error
 
     def _take(self, message: wire.Message, fds: list[int]) -> None:
         wire.close_all(fds)
