@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from .._flow import KEY_HEADER, Flow, Method, Request, Response, Server, fetch, send
 from ..errors import InvalidArgumentError, NotFoundError, UnexpectedResponseError, UnsupportedError
@@ -66,10 +67,12 @@ def request(
     if verb is None:
         raise InvalidArgumentError(f"method must be one of {', '.join(_METHODS)}")
     address = arguments.text(path, "path")
-    segments = address.split("/")
-    if segments[0] or {".", ".."} & set(segments) or set("?#\\") & set(address):
+    segments = [unquote(segment) for segment in address.split("/")]
+    # Two slashes at the beginning would name another host, which would get the credential.
+    whole = len(segments) > 1 and not segments[0] and segments[1]
+    if not whole or {".", ".."} & set(segments) or set("?#\\") & set(address):
         raise InvalidArgumentError(
-            "path must start with / and contain no dot segments, query or fragment (use params)"
+            "path must start with one / and have no dot segments, query or fragment (use params)"
         )
     headers: dict[str, str] = {}
     if idempotency_key is not None:

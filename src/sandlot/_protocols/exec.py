@@ -228,7 +228,9 @@ class ExecConversation:
 
     def _receive_frame(self, frame: bytes) -> None:
         if len(frame) < _HEADER.size:
-            raise UnexpectedResponseError(f"exec stream: a frame of {len(frame)} bytes")
+            raise UnexpectedResponseError(
+                f"exec stream: a frame of {len(frame)} bytes", outcome="unknown"
+            )
         channel, offset = _HEADER.unpack_from(frame)
         if channel == _CONTROL:
             self._receive_json(frame[_HEADER.size :])

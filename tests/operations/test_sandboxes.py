@@ -1,0 +1,282 @@
+"""Operations on sandboxes, without I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sandlot._flow import Pause, Request, Server
+from sandlot._operations import sandboxes
+from sandlot.errors import (
+    ConflictError,
+    ConnectError,
+    InvalidArgumentError,
+    NotFoundError,
+    SandboxDestroyedError,
+    SandboxStateError,
+    SandboxTimeoutError,
+    TransportError,
+    UnexpectedResponseError,
+    UnsupportedError,
+)
+from tests.operations.conftest import ID, Play, answer, info, problem
+
+ROOT = "/v1/sandboxes"
+CAPABILITIES = {
+    "server": "sandlot",
+    "version": "1",
+    "features": [],
+    "isolation": {"level": "full", "engine": "local"},
+    "limits": {},
+}
+
+
+def create(server: Server | None = None, template: str | None = None, **options: Any) -> Any:
+    fields = dict.fromkeys(
+        [
+            "vcpus",
+            "memory_mb",
+            "disk_mb",
+            "timeout_sec",
+            "name",
+            "metadata",
+            "env",
+            "cwd",
+            "network",
+            "idempotency_key",
+        ]
+    )
+    wait: bool = options.pop("wait", True)
+    return sandboxes.create(server or Server(), template, **{**fields, **options}, wait=wait)
+
+
+def test_create_sends_what_is_given_with_a_key(play: Play) -> None:
+    made = play(create(template="t", vcpus=2, timeout_sec=60), info())
+    assert made.id == ID
+    (request,) = play.sent
+    assert (request.method, request.path) == ("POST", ROOT)
+    assert request.body == {"template": "t", "vcpus": 2, "timeout_sec": 60}
+    assert len(request.headers["Idempotency-Key"]) == 32
+    assert request.is_idempotent
+
+
+def test_create_takes_a_key(play: Play) -> None:
+    play(create(idempotency_key="mine"), info())
+    assert play.sent[0].headers == {"Idempotency-Key": "mine"}
+
+
+def test_additions_are_not_sent_to_a_server_that_ignores_them(play: Play) -> None:
+    with pytest.raises(UnsupportedError, match="env, name"):
+        play(create(name="n", env={"A": "b"}), problem("not_found", 404))
+    assert play.steps == [Request("GET", "/v1/capabilities")]
+
+
+def test_additions_are_sent_to_a_server_that_knows_them_and_it_is_asked_once(play: Play) -> None:
+    server = Server()
+    play(create(server, env={"A": "b"}), answer(CAPABILITIES), info())
+    play(create(server, cwd="/tmp"), info())
+    assert [request.path for request in play.sent] == ["/v1/capabilities", ROOT, ROOT]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"vcpus": -1},
+        {"vcpus": 65},
+        {"vcpus": "2"},
+        {"vcpus": True},
+        {"memory_mb": 1.5},
+        {"name": "-x"},
+        {"name": ""},
+        {"template": "a\0b"},
+        {"template": b"a"},
+        {"env": {"A=B": "c"}},
+        {"env": {"": "c"}},
+        {"env": {"A": "\udc80"}},
+        {"env": ["A"]},
+        {"metadata": {"a": 1}},
+        {"idempotency_key": "two words"},
+        {"idempotency_key": ""},
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_sent(play: Play, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        play(create(**options))
+    assert play.steps == []
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.outcome == "not_started"
+
+
+def test_an_abandoned_create_is_asked_for_again_and_destroyed(play: Play) -> None:
+    play(create(wait=False), info(status="pending"))
+    flow = create()
+    undo = next(flow)
+    request = next(flow)
+    flow.close()
+    again = Play()
+    again(undo.flow(), info(), answer(b"", 204))
+    first, second = again.sent
+    assert isinstance(request, Request)
+    assert first.headers == request.headers
+    assert first.body == request.body
+    assert (second.method, second.path) == ("DELETE", f"{ROOT}/{ID}")
+
+
+def test_an_abandoned_create_is_destroyed_by_id_once_that_is_known(play: Play) -> None:
+    play(create(), info())
+    Play()(play.undo(), answer(b"", 204))
+
+
+def test_an_abandoned_create_with_a_key_of_ones_own_is_left_alone() -> None:
+    flow = create(idempotency_key="mine")
+    assert isinstance(next(flow), Request)
+
+
+def test_a_create_without_an_answer_is_undone(play: Play) -> None:
+    lost = TransportError("lost", outcome="unknown")
+    with pytest.raises(TransportError) as caught:
+        play(create(), lost, info(), answer(b"", 204))
+    assert caught.value.outcome == "not_started"
+    assert "was destroyed" in caught.value.__notes__[0]
+
+
+def test_a_create_without_an_answer_that_cannot_be_undone_says_so(play: Play) -> None:
+    lost = TransportError("lost", outcome="unknown")
+    with pytest.raises(TransportError) as caught:
+        play(create(), lost, ConnectError("gone"))
+    assert caught.value.outcome == "unknown"
+    assert "may exist" in caught.value.__notes__[0]
+
+
+def test_a_create_that_never_left_is_not_undone(play: Play) -> None:
+    with pytest.raises(ConnectError):
+        play(create(), ConnectError("no"))
+    assert len(play.steps) == 1
+
+
+def test_create_waits_and_removes_what_fails(play: Play) -> None:
+    with pytest.raises(SandboxStateError, match="disk"):
+        play(
+            create(),
+            info(status="starting"),
+            info(status="error", status_reason="disk"),
+            answer(b"", 204),
+        )
+    assert play.sent[-1].method == "DELETE"
+
+
+def test_wait_ready_polls(play: Play) -> None:
+    flow = sandboxes.wait_ready(ID, interval=2)
+    ready = play(flow, info(status="starting"), None, info(status="new-fangled"), None, info())
+    assert ready.status == "running"
+    get = Request("GET", f"{ROOT}/{ID}")
+    assert play.steps == [get, Pause(2), get, Pause(2), get]
+
+
+def test_wait_ready_gives_up(play: Play) -> None:
+    with pytest.raises(SandboxTimeoutError) as caught:
+        play(sandboxes.wait_ready(ID, timeout=0), info(status="pending"))
+    assert isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "hint"),
+    [
+        ("paused", SandboxStateError, "resume"),
+        ("error", SandboxStateError, "create another"),
+        ("missing", SandboxStateError, "missing"),
+        ("stopped", SandboxDestroyedError, "gone"),
+    ],
+)
+def test_wait_ready_raises_at_once_where_waiting_is_vain(
+    play: Play, status: str, kind: type[Exception], hint: str
+) -> None:
+    with pytest.raises(kind, match=hint):
+        play(sandboxes.wait_ready(ID), info(status=status))
+
+
+def test_connect_resumes_what_is_paused(play: Play) -> None:
+    assert play(sandboxes.connect(Server(), ID), info(status="paused"), info()).status == "running"
+    assert play.sent[1].path == f"{ROOT}/{ID}/resume"
+
+
+def test_connect_does_not_mind_that_somebody_was_faster(play: Play) -> None:
+    flow = sandboxes.connect(Server(), ID)
+    found = play(flow, info(status="paused"), problem("invalid_state", 409), info())
+    assert found.status == "running"
+
+
+def test_connect_looks_for_names(play: Play) -> None:
+    flow = sandboxes.connect(Server(), "mine")
+    play(flow, answer(CAPABILITIES), answer([{**_info(), "name": "mine"}]))
+    assert play.steps[1] == Request("GET", ROOT, params={"name": "mine"})
+
+
+def test_connect_says_that_there_is_no_such_name(play: Play) -> None:
+    with pytest.raises(NotFoundError, match="'mine'"):
+        play(sandboxes.connect(Server(), "mine"), answer(CAPABILITIES), answer([]))
+
+
+def test_connect_takes_any_id_on_an_original_server(play: Play) -> None:
+    play(sandboxes.connect(Server(), "sb-1"), problem("not_found", 404), info())
+    assert play.steps[1] == Request("GET", f"{ROOT}/sb-1")
+
+
+def test_destroy_does_not_mind_that_it_is_gone(play: Play) -> None:
+    play(sandboxes.destroy(ID), problem("not_found", 404))
+    Play()(play.undo(), answer(b"", 204))
+
+
+def test_destroy_does_mind_other_errors(play: Play) -> None:
+    with pytest.raises(ConflictError):
+        play(sandboxes.destroy(ID), problem("conflict", 409))
+
+
+@pytest.mark.parametrize(
+    "hostile", ["", ".", "..", "../teams", "a/b", "a?b", "a%2f", "-a", "a\0", "é", "a" * 129, 7]
+)
+def test_hostile_ids_are_refused(play: Play, hostile: Any) -> None:
+    with pytest.raises(InvalidArgumentError):
+        play(sandboxes.get(hostile))
+
+
+def test_a_list_has_filters_and_a_cursor(play: Play) -> None:
+    flow = sandboxes.list_page(
+        Server(),
+        status="paused",
+        template=None,
+        name=None,
+        metadata={"a b": "c"},
+        limit=5,
+        cursor="x",
+    )
+    infos, cursor = play(flow, answer(CAPABILITIES), answer([_info()], x_next_cursor="y"))
+    assert [item.id for item in infos] == [ID]
+    assert cursor == "y"
+    assert play.steps[1] == Request(
+        "GET",
+        ROOT,
+        params={"status": "paused", "metadata.a b": "c", "limit": "5", "cursor": "x"},
+    )
+
+
+def test_a_missing_field_is_named(play: Play) -> None:
+    with pytest.raises(UnexpectedResponseError, match="vcpus"):
+        play(sandboxes.get(ID), answer({"id": ID}, x_request_id="r"))
+
+
+def test_unknown_fields_and_values_survive(play: Play) -> None:
+    found = play(sandboxes.get(ID), info(status="dreaming", mood={"good": True}))
+    assert found.status == "dreaming"
+    assert found.to_dict()["mood"] == {"good": True}
+
+
+def test_a_redirect_is_not_an_answer(play: Play) -> None:
+    with pytest.raises(UnexpectedResponseError, match=r"https://elsewhere\.example"):
+        play(sandboxes.get(ID), answer(b"", 302, location="https://elsewhere.example"))
+
+
+def _info() -> dict[str, Any]:
+    body: dict[str, Any] = sandboxes.SandboxInfo.model_validate_json(info().content).to_dict()
+    return body
