@@ -34,7 +34,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(scope="package", autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Check that all these tests together leave no process, cgroup, mount or file behind.
 
     Temporary files go to a directory of their own, and orphans come to this process, so that
@@ -42,6 +42,7 @@ def nothing_left() -> Iterator[None]:
     """
     if sys.platform != "linux":
         pytest.skip("isolated sandboxes need Linux")
+    _ = tmp_path_factory.getbasetemp()  # pytest's own is to stay where it would be
     place = Path(tempfile.mkdtemp(prefix="live-"))
     place.chmod(0o711)
     with pytest.MonkeyPatch.context() as patch:

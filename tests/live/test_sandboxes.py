@@ -281,10 +281,9 @@ async def test_wrong_key_and_no_key(live: Live) -> None:
                 _ = await call
             assert caught.value.outcome == "not_started"
             assert "0" * 32 not in str(caught.value)
-    async with live.client() as client, client.sandboxes.create() as box:
-        async with live.client(api_key="wrn_" + "0" * 32) as stranger:
-            with pytest.raises(AuthenticationError):
-                _ = await stranger.sandboxes.get(box.id)
+    async with live.box() as box, live.client(api_key="wrn_" + "0" * 32) as stranger:
+        with pytest.raises(AuthenticationError):
+            _ = await stranger.sandboxes.get(box.id)
     async with live.client(api_key=None) as client:
         with pytest.raises(AuthenticationError):
             _ = await client.sandboxes.list()

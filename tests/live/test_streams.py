@@ -59,13 +59,13 @@ async def test_iterating_without_a_block(live: Live) -> None:
 
 
 async def test_output_comes_while_the_command_runs(live: Live) -> None:
-    async with live.box() as box:
-        async with box.exec_stream("echo first; read line; echo got $line") as stream:
-            assert await until_output(stream) == "first\n"
-            await stream.write_stdin("second\n")
-            assert await until_output(stream) == "got second\n"
-            result = await stream.wait()
-            assert (result.exit_code, result.stdout) == (0, "")
+    line = "echo first; read line; echo got $line"
+    async with live.box() as box, box.exec_stream(line) as stream:
+        assert await until_output(stream) == "first\n"
+        await stream.write_stdin("second\n")
+        assert await until_output(stream) == "got second\n"
+        result = await stream.wait()
+        assert (result.exit_code, result.stdout) == (0, "")
 
 
 async def test_stdin_in_pieces_and_at_once(live: Live) -> None:
@@ -129,13 +129,13 @@ async def awaited(call: Any) -> Any:
 
 
 async def test_wait_returns_what_was_not_iterated_over(live: Live) -> None:
-    async with live.box() as box:
-        async with box.exec_stream("echo one; read x; echo two; echo three >&2; exit 2") as stream:
-            assert await until_output(stream) == "one\n"
-            pieces: list[str] = []
-            result = await stream.wait(on_stdout=pieces.append)
-            assert (result.stdout, result.stderr, result.exit_code) == ("two\n", "three\n", 2)
-            assert pieces == ["two\n"]
+    line = "echo one; read x; echo two; echo three >&2; exit 2"
+    async with live.box() as box, box.exec_stream(line) as stream:
+        assert await until_output(stream) == "one\n"
+        pieces: list[str] = []
+        result = await stream.wait(on_stdout=pieces.append)
+        assert (result.stdout, result.stderr, result.exit_code) == ("two\n", "three\n", 2)
+        assert pieces == ["two\n"]
 
 
 async def test_time_limit(live: Live) -> None:

@@ -8,6 +8,9 @@ import itertools
 import os
 import random
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -182,3 +185,20 @@ def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to be true"
         time.sleep(0.02)
+
+
+def program(source: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+    """Start a Python program that tells on its standard output how far it is."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", textwrap.dedent(source), *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+async def line_of(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a program prints."""
+    assert process.stdout is not None
+    return (await asyncio.to_thread(process.stdout.readline)).rstrip("\n")
