@@ -35,8 +35,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts servers of a test's own."""
     started: list[ServerProcess] = []
 
-    def start(**options: str) -> ServerProcess:
-        started.append(ServerProcess(tmp_path / "data", **options))
+    def start(*, with_key: bool = True, **options: str) -> ServerProcess:
+        started.append(ServerProcess(tmp_path / "data", with_key=with_key, **options))
         return started[-1]
 
     yield start

@@ -28,24 +28,27 @@ PATIENCE = 20.0
 class ServerProcess:
     """`python -m sandlot.server`."""
 
-    def __init__(self, data_dir: Path, **options: str) -> None:
+    def __init__(self, data_dir: Path, *, with_key: bool = True, **options: str) -> None:
         self.data_dir = data_dir
         self.lines: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         arguments = {"port": "0", "data-dir": str(data_dir), **options}
         command = [sys.executable, "-m", "sandlot.server"]
         for name, value in arguments.items():
-            command += [f"--{name.replace('_', '-')}", value]
+            command += [f"--{name.replace('_', '-')}", *([value] if value else [])]
         environment = {**os.environ, "SANDLOT_SERVER_API_KEY": KEY}
-        if options.get("api_key") == "":
+        if not with_key:
             del environment["SANDLOT_SERVER_API_KEY"]
-            command = command[:-2]
         self.process = subprocess.Popen(
             command, env=environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        line = self.wait_for(lambda line: line["event"] == "listening")
+        try:
+            line = self.wait_for(lambda line: line["event"] == "listening")
+        except AssertionError:
+            self.kill()
+            raise
         self.port: int = line["port"]
         self.url = f"http://127.0.0.1:{self.port}"
 

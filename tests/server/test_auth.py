@@ -54,7 +54,7 @@ def test_only_the_hash_is_stored(server: ServerProcess, client: httpx.Client) ->
 
 
 def test_the_first_start_makes_a_key(start: Callable[..., ServerProcess]) -> None:
-    server = start(api_key="")
+    server = start(with_key=False)
     path = server.data_dir / "api-key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     key = path.read_text().strip()
@@ -66,7 +66,7 @@ def test_the_first_start_makes_a_key(start: Callable[..., ServerProcess]) -> Non
     assert server.stop() == 0
     assert not any(key in str(line) for line in server.lines)
     # The next start finds it.
-    server = start(api_key="")
+    server = start(with_key=False)
     assert path.read_text().strip() == key
     assert httpx.get(f"{server.url}/v1/sandboxes", headers=headers).status_code == 200
 

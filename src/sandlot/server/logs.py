@@ -17,10 +17,11 @@ def configure_logs(level: str) -> None:
     """Send all loggers, ours and those of libraries, to standard error."""
     root = logging.getLogger()
     root.handlers[:] = [_JsonHandler(sys.stderr)]
-    root.setLevel(level.upper())
+    # In detail, libraries log statements with their parameters, and pieces of bodies.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("sandlot").setLevel(level.upper())
     # It tells again, in another wording and without the id, what the middleware has told.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
 class _JsonHandler(logging.StreamHandler[TextIO]):

@@ -27,6 +27,7 @@ _MEASURE_INTERVAL = 1.0
 _SAMPLE_INTERVAL = 10.0
 _SAVE_INTERVAL = 5.0
 _CLEAN_INTERVAL = 3600.0
+_FAREWELL = 1.0
 _log = logging.getLogger("sandlot.server")
 
 
@@ -110,7 +111,7 @@ class ControlPlane:
         """End what requests wait for: the server is about to stop."""
         self.stopping.set()
         self.sandboxes.refuse_new()
-        await self.commands.stop_all()
+        await self.commands.stop_all(_FAREWELL)
 
     async def _start(self) -> None:
         options = self.options

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from sandlot.server.services.errors import InvalidRequestError
@@ -63,7 +63,7 @@ class FormParser:
                     "on_end": self._on_end,
                 },
             )
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise InvalidRequestError("The boundary of the form is not valid.") from error
 
     def feed(self, data: bytes) -> list[FormPiece]:
@@ -75,7 +75,7 @@ class FormParser:
         self._pieces = []
         try:
             _ = self._parser.write(data)
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise InvalidRequestError("The form is malformed.") from error
         return self._pieces
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import posixpath
 import signal
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from sandlot.server.engine.base import Command, EngineError, Exit, Output, Process, SandboxGoneError
@@ -85,7 +85,6 @@ class Execution:
         self._left = _LINGER_BYTES
         self._linger: asyncio.TimerHandle | None = None
         self._tasks = TaskGroup()
-        self._discarded = False
 
     @property
     def pid(self) -> int:
@@ -176,8 +175,7 @@ class Execution:
             pass  # the sandbox is gone, and the command with it
         finally:
             await self._tasks.finish()
-            if not (finished and self._discarded):
-                await self._process.close()
+            await self._process.close()
             if not self._exit.done():
                 _ = self._exit.cancel()
             _ = await asyncio.wait([self._exit])
@@ -200,7 +198,6 @@ class Execution:
         _ = self._tasks.start(self._discard())
 
     async def _discard(self) -> None:
-        self._discarded = True
         try:
             await self._process.discard()
         except SandboxGoneError:
@@ -212,8 +209,9 @@ class Commands:
 
     def __init__(self) -> None:
         self._running = set[Execution]()
+        self._idle = asyncio.Event()
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def start(self, live: LiveSandbox, spec: CommandSpec) -> AsyncGenerator[Execution]:
         """Run a command for as long as the block lasts.
 
@@ -226,12 +224,15 @@ class Commands:
                 process = await _spawn(live, spec)
             execution = Execution(live, process, spec.timeout_sec)
             self._running.add(execution)
+            self._idle.clear()
             finished = False
             try:
                 yield execution
                 finished = True
             finally:
                 self._running.discard(execution)
+                if not self._running:
+                    self._idle.set()
                 closing = asyncio.create_task(execution.close(finished=finished))
                 await _shielded(closing)
 
@@ -274,10 +275,19 @@ class Commands:
             duration=loop.time() - began,
         )
 
-    async def stop_all(self) -> None:
-        """Kill all commands: the server is about to stop."""
-        for execution in list(self._running):
-            await execution.interrupt()
+    async def stop_all(self, patience: float) -> None:
+        """Kill all commands because the server is about to stop.
+
+        Args:
+            patience: Seconds that those who watch them have to take note.
+        """
+        if not self._running:
+            return
+        # Those in paused sandboxes take no note at all, and go with the engine.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                _ = await asyncio.gather(*(execution.interrupt() for execution in self._running))
+                _ = await self._idle.wait()
 
 
 _GONE = "The sandbox ended while the command ran, and the command with it."
