@@ -74,6 +74,7 @@ def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
 
 def _resend(request: Request, retry: Retry) -> Flow[Response]:
     give_up: float | None = None
+    lost: TransportError | None = None
     attempt = 0
     while True:
         attempt += 1
@@ -88,6 +89,8 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
             if not (exc.outcome == "not_started" or request.is_idempotent):
                 raise
             failure = exc
+            if exc.outcome == "unknown":
+                lost = exc
         moment = yield from now()
         if give_up is None:
             give_up = moment + retry.total
@@ -95,5 +98,6 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
         if attempt >= retry.attempts or moment + seconds > give_up:
             if isinstance(failure, Response):
                 return failure
-            raise failure
+            # That a later attempt had no effect says nothing about one that may have had.
+            raise lost or failure
         yield Pause(seconds)

@@ -35,6 +35,9 @@ logger = logging.getLogger("sandlot.local")
 _STOP_TIMEOUT = 15.0
 """Seconds that the server has to destroy its sandboxes before it is killed."""
 
+_DYING_TIME = 0.05
+"""Seconds that a server may take from the end of its connections to its own."""
+
 _KEPT_ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -172,8 +175,10 @@ class EmbeddedServer:
         """Say why the server is gone; None while it runs."""
         if not self._finalizer.alive:
             return "The embedded server was stopped, as its client was closed."
-        status = self._process.poll()
-        if status is None:
+        try:
+            # A process that dies closes its connections a moment before it can be waited for.
+            status = self._process.wait(_DYING_TIME)
+        except subprocess.TimeoutExpired:
             return None
         return f"The embedded server {_ending(status)}.{_last_words(self._log)}"
 

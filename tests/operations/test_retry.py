@@ -82,7 +82,15 @@ def test_attempts_are_counted(play: Play) -> None:
 def test_the_last_answer_is_the_one_that_counts(play: Play) -> None:
     flow = again(Request("GET", "/"), Retry(attempts=3, jitter=0))
     with pytest.raises(UnavailableError, match="third"):
-        play(flow, LOST, None, LOST, None, problem("host_unavailable", 503, "third"))
+        play(flow, UNREACHED, None, UNREACHED, None, problem("host_unavailable", 503, "third"))
+
+
+@pytest.mark.parametrize("last", [UNREACHED, problem("host_unavailable", 503)])
+def test_what_may_have_happened_is_not_forgotten(play: Play, last: Any) -> None:
+    flow = again(Request("POST", "/", headers=KEY), Retry(attempts=2, jitter=0))
+    with pytest.raises(TransportError, match="lost") as caught:
+        play(flow, LOST, None, last)
+    assert caught.value.outcome == "unknown"
 
 
 def test_one_attempt_means_never_again(play: Play) -> None:

@@ -149,7 +149,7 @@ class ExecConversation:
         else:
             state = f"while the command ran (pid {self.pid}); it may have run to its end"
         self.error = StreamClosedError(
-            f"The stream ended {state}: {reason}. What was received is in .stdout and .stderr",
+            f"The stream ended {state}; what was received is in .stdout and .stderr: {reason}",
             stdout=self._stdout.tail(),
             stderr=self._stderr.tail(),
         )
@@ -163,6 +163,10 @@ class ExecConversation:
     def has_ended(self) -> bool:
         """Nothing more will be received."""
         return self.is_over or self.error is not None
+
+    def is_told(self) -> bool:
+        """All events are taken, and no more will come."""
+        return not self.events and self.has_ended()
 
     def has_written(self) -> bool:
         """All that was given for stdin is on its way, or never will be."""

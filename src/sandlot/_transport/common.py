@@ -138,10 +138,13 @@ class Common:
         if self._closed:
             raise ConfigurationError("The client is closed; make another one")
 
+    def with_loss(self, reason: str) -> str:
+        """Add to the reason of a failure that one's own server is gone, if it is."""
+        loss = None if self._local is None else self._local.explain_loss()
+        return f"{reason}. {loss}" if loss else reason
+
     def _with_loss(self, error: TransportError) -> TransportError:
-        """Add to an error that one's own server is gone, if it is."""
-        if self._local is not None and (loss := self._local.explain_loss()):
-            error.args = (f"{error}. {loss}",)
+        error.args = (self.with_loss(str(error)),)
         return error
 
     def _failure(self, request: Request, exc: httpx.HTTPError | httpx.InvalidURL) -> SandlotError:

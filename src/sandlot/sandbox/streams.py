@@ -133,9 +133,10 @@ class ExecStream(Talker):
     def __next__(self) -> StreamEvent:
         self._open(keep_stdin=False)
         self._pump(self._talk.has_news)
+        if self._talk.is_told():
+            self._hang_up()
         event = self._talk.take()
         if event is None:
-            self._hang_up()
             raise StopIteration
         return event
 
@@ -209,7 +210,7 @@ class ExecStream(Talker):
         except TimeoutError:
             return False
         except ConnectionError as exc:
-            self._talk.lose(str(exc))
+            self._talk.lose(self._transport.with_loss(str(exc)))
         else:
             self._talk.receive(message)
             self._flush()
@@ -327,9 +328,10 @@ class AsyncExecStream(Talker):
     async def __anext__(self) -> StreamEvent:
         await self._open(keep_stdin=False)
         await self._pump(self._talk.has_news)
+        if self._talk.is_told():
+            await self._hang_up()
         event = self._talk.take()
         if event is None:
-            await self._hang_up()
             raise StopAsyncIteration
         return event
 
@@ -403,7 +405,7 @@ class AsyncExecStream(Talker):
         except TimeoutError:
             return False
         except ConnectionError as exc:
-            self._talk.lose(str(exc))
+            self._talk.lose(self._transport.with_loss(str(exc)))
         else:
             self._talk.receive(message)
             await self._flush()
