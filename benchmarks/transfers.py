@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import httpx
-from sandlot.sandbox import Sandbox
 
 from benchmarks.processes import watched
 from benchmarks.report import Row
 from sandlot import Client, StreamStdoutEvent
 from sandlot.local import EmbeddedServer
+from sandlot.sandbox import Sandbox
 
 SIZE = 1 << 30
 PIECE = bytes(1 << 18)

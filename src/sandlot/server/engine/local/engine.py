@@ -22,6 +22,7 @@ from sandlot.server.guest import mounts, namespaces, wire
 from .agent import AgentStartError
 from .cgroups import Cgroups, find_places
 from .group import FREEZE
+from .identities import Identities
 from .keeper import Keeper, Record
 from .probe import explain
 from .sandbox import LocalSandbox
@@ -33,11 +34,6 @@ __all__ = ["LocalEngine"]
 _MIB = 1024 * 1024
 _PROCESSES = 512
 _DESCRIPTORS = 16384
-
-# Host users of sandboxes: above all that distributions and user databases hand out, below the
-# sign bit that some programs stumble over.
-_FIRST_UID = 0x70000000
-_LAST_UID = 0x7FFFFFFE
 
 
 class LocalEngine:
@@ -51,6 +47,7 @@ class LocalEngine:
     def __init__(self, data_dir: Path, *, ephemeral: bool = False) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
         self._keeper = Keeper(territory, _find_cgroups)
+        self._identities = Identities.of_this_process()
         self._templates: Mapping[str, Template] = {}
         self._capabilities: EngineCapabilities | None = None
 
@@ -114,8 +111,8 @@ class LocalEngine:
         await self._keeper.destroy(sandbox_id)
 
     def _prepare(self, spec: SandboxSpec, template: Template, record: Record) -> wire.Message:
-        if _has_private_uids():
-            record.uid = self._choose_uid()
+        record.uid = self._identities.choose(self._keeper.uids)
+        if record.uid is not None:
             os.chown(record.home, record.uid, record.uid)
         record.group = self._keeper.cgroups.make(spec.id)
         limits = {
@@ -138,12 +135,6 @@ class LocalEngine:
             "limits": limits,
             "cgroups": [] if record.group is None else record.group.directories,
         }
-
-    def _choose_uid(self) -> int:
-        used = self._keeper.uids
-        while (uid := _FIRST_UID + secrets.randbelow(_LAST_UID - _FIRST_UID + 1)) in used:
-            continue
-        return uid
 
     async def _probe(self) -> None:
         """Make a sandbox, doing without cgroups that cannot be entered."""
@@ -178,15 +169,11 @@ class LocalEngine:
             seccomp=True,
             no_new_privileges=True,
             capabilities_dropped=True,
-            private_uid=_has_private_uids(),
+            private_uid=self._identities.are_private,
             network=("none",),
             pause="freeze" if FREEZE in controllers else "stop",
             reason=reason if missing else None,
         )
-
-
-def _has_private_uids() -> bool:
-    return os.getuid() == 0
 
 
 def _find_cgroups(territory: Territory) -> Cgroups:
