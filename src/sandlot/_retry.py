@@ -96,8 +96,9 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
             give_up = moment + retry.total
         seconds = retry.pause(attempt) if wanted is None else wanted
         if attempt >= retry.attempts or moment + seconds > give_up:
+            if lost is not None:  # that a later attempt had no effect says nothing about it
+                raise lost
             if isinstance(failure, Response):
                 return failure
-            # That a later attempt had no effect says nothing about one that may have had.
-            raise lost or failure
+            raise failure
         yield Pause(seconds)
