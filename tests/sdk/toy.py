@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -278,8 +279,8 @@ class Stage:
     failures: list[BaseException] = field(default_factory=list)
     played: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def wait_played(self) -> None:
-        assert self.played.acquire(timeout=20)
+    async def wait_played(self) -> None:
+        assert await asyncio.to_thread(self.played.acquire, timeout=20)
         for failure in self.failures:
             raise failure
 
@@ -315,6 +316,7 @@ def stage(play: Callable[[Script], None], *, framed: bool = True) -> Iterator[St
         select_subprotocol=None if framed else lambda *_: None,
         process_request=refuse,
         compression=None,
+        close_timeout=1,
         max_size=None,
     ) as server:
         here.base_url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"

@@ -28,14 +28,11 @@ class Collector:
         self._stderr = bytearray()
         self._truncated = False
         self._started = False
+        self._error: StreamErrorEvent | None = None
         self._exit: StreamExitEvent | None = None
 
     def add(self, event: StreamEvent) -> None:
-        """Take note of an event.
-
-        Raises:
-            CommandError: It says that the command could not be run to its end.
-        """
+        """Take note of an event."""
         match event:
             case StreamStdoutEvent():
                 self._keep(self._stdout, event.data_bytes)
@@ -46,11 +43,16 @@ class Collector:
             case StreamExitEvent():
                 self._exit = event
             case StreamErrorEvent():
-                raise self._failure(event)
+                self._error = event
 
     def result(self, seconds: float) -> ExecResult:
-        """Return what the command did."""
-        assert self._exit is not None
+        """Return what the command did.
+
+        Raises:
+            CommandError: It could not be run to its end.
+        """
+        if self._exit is None:
+            raise self._failure()
         stdout, stderr = bytes(self._stdout), bytes(self._stderr)
         texts, exact = _decode(stdout, stderr)
         return ExecResult(
@@ -72,7 +74,8 @@ class Collector:
             data = data[:room]
         kept += data
 
-    def _failure(self, event: StreamErrorEvent) -> CommandError:
+    def _failure(self) -> CommandError:
+        event = self._error or StreamErrorEvent("its end has been read already")
         texts, _ = _decode(bytes(self._stdout), bytes(self._stderr))
         late = "deadline" in event.data.lower() or "timed out" in event.data.lower()
         refused = event.code in _REFUSALS and not self._started
