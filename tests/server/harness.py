@@ -134,9 +134,7 @@ class Box:
         return response.content
 
     def write(self, path: str, data: bytes) -> httpx.Response:
-        return self.client.post(
-            self.url("/files/write"), data={"path": path}, files={"file": data}
-        )
+        return self.client.post(self.url("/files/write"), data={"path": path}, files={"file": data})
 
     def running(self, command: str) -> int:
         """Return how many processes in the sandbox have this command line."""

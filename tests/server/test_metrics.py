@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -83,8 +84,9 @@ def test_averages_and_their_ends() -> None:
     assert fine[-1].memory_bytes == 3 * 3600 - 1
     medium = history.points("2h", now)
     assert len(medium) == 240
-    assert [b.time - a.time for a, b in zip(medium, medium[1:], strict=False)] == [30] * 239
-    assert medium[0].memory_bytes == sum(range(medium[0].time - 1_200_029, medium[0].time - 1_199_999)) // 30
+    assert {later.time - earlier.time for earlier, later in pairwise(medium)} == {30}
+    first = medium[0].time - 1_200_000  # the last second of the window
+    assert medium[0].memory_bytes == sum(range(first - 29, first + 1)) // 30
     coarse = history.points("24h", now)
     assert len(coarse) == 36
     assert len(history.points("5m", now)) == 300

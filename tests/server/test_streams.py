@@ -281,7 +281,13 @@ def test_what_is_not_understood_is_ignored(common: Box, contract: Contract) -> N
     with talk(common, contract, "cat") as conversation:
         conversation.tell(type="nonsense")
         conversation.tell(nothing=1)
-        for data in (b"", b"x", frame(CONTROL, 0, b"[]"), frame(CONTROL, 0, b"\xff"), frame(9, 0, b"x")):
+        for data in (
+            b"",
+            b"x",
+            frame(CONTROL, 0, b"[]"),
+            frame(CONTROL, 0, b"\xff"),
+            frame(9, 0, b"x"),
+        ):
             conversation.connection.send(data)
         conversation.connection.send("a text")
         conversation.tell(type="stdin_close")
@@ -376,9 +382,7 @@ def test_a_slow_reader_slows_the_command_and_costs_no_memory(
     server: ServerProcess, box: Box, contract: Contract
 ) -> None:
     process = psutil.Process(server.process.pid)
-    line = (
-        "i=0; while [ $i -lt 1024 ]; do head -c 262144 /dev/zero; i=$((i+1)); echo $i > n; done"
-    )
+    line = "i=0; while [ $i -lt 1024 ]; do head -c 262144 /dev/zero; i=$((i+1)); echo $i > n; done"
     with box.stream([SUBPROTOCOL], max_queue=1) as connection:
         conversation = Talk(connection, contract)
         conversation.tell(type="start", cmd="/bin/sh", args=["-c", line])

@@ -12,7 +12,7 @@ __all__ = ["main"]
 def main() -> int:
     """Run the control plane and return an exit code."""
     # Nothing of what the imports make is garbage, and looking for it takes a fifth of the time to
-    # start.
+    # start. `Server` switches it on again.
     gc.disable()
     try:
         run = _embedded if sys.argv[1:2] == ["--embedded-fd"] else _standalone

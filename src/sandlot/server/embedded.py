@@ -84,12 +84,9 @@ async def _run(owner: socket.socket) -> int:
         if not serving.done() and ready.done():
             await say({"ready": {"port": listener.getsockname()[1]}})
             _ = await asyncio.wait([serving, *watching], return_when=asyncio.FIRST_COMPLETED)
+        # A start is not broken off: only what has been started is known how to clean up.
         server.stop()
-        if not ready.done() and not serving.done():
-            _ = serving.cancel()  # the owner left while the engine was starting
         await serving
-    except asyncio.CancelledError:
-        return 0
     except StartError as error:
         return await fail(error.code, str(error))
     finally:

@@ -115,7 +115,6 @@ class ControlPlane:
 
     async def _start(self) -> None:
         options = self.options
-        options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         engine = make_engine(options.engine, options.data_dir, ephemeral=options.ephemeral)
         self._engine = engine
         await engine.start()

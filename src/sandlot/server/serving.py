@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Generator
@@ -21,6 +22,9 @@ __all__ = ["Server", "listen"]
 
 _GRACE = 2  # seconds for answers that are on their way when the server stops
 _PING_INTERVAL = 15.0
+_KEEP_ALIVE = 60
+"""Seconds that an unused connection is kept: far longer than clients keep theirs, so that a request
+never crosses with the end of its connection."""
 
 
 class Server(uvicorn.Server):
@@ -43,6 +47,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
+            timeout_keep_alive=_KEEP_ALIVE,
             loop="asyncio",
         )
         super().__init__(config)
@@ -68,6 +73,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
+        # `__main__` switched it off for the start; what that made stays for good.
+        gc.freeze()
+        gc.enable()
         self._ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
