@@ -235,9 +235,8 @@ class AsyncSandboxes(AsyncResource):
                     cursor=cursor,
                 )
             )
-            return AsyncPage(
-                ([AsyncSandbox(self._transport, info) for info in infos], following), fetch
-            )
+            found = [AsyncSandbox(self._transport, info) for info in infos]
+            return AsyncPage((found, following), fetch)
 
         return AsyncPageRequest(lambda: fetch(cursor))
 
@@ -256,9 +255,8 @@ class AsyncSandboxes(AsyncResource):
             NotFoundError: There is none of this id or name.
             SandboxStateError: It failed or is gone.
         """
-        return AsyncSandbox(
-            self._transport, await self._run(sandboxes.connect(self._server, id_or_name))
-        )
+        info = await self._run(sandboxes.connect(self._server, id_or_name))
+        return AsyncSandbox(self._transport, info)
 
     async def destroy(self, sandbox_id: str) -> None:
         """Destroy a sandbox for good; one that is gone already is fine."""

@@ -273,9 +273,8 @@ class AsyncSandbox(AsyncResource, Seen):
             max_output_bytes=max_output_bytes,
         )
         if on_stdout is None and on_stderr is None:
-            return await self._run(
-                commands.execute(self._server, self._use(), command, check=check)
-            )
+            execution = commands.execute(self._server, self._use(), command, check=check)
+            return await self._run(execution)
         stream = AsyncExecStream(self._transport, self._use(), command.limited())
         async with stream:
             result = await stream.wait(
