@@ -187,10 +187,12 @@ def until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def program(source: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+def program(
+    source: str, *args: str, python: str = sys.executable, **options: Any
+) -> subprocess.Popen[str]:
     """Start a Python program that tells on its standard output how far it is."""
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", textwrap.dedent(source), *args],
+        [python, "-u", "-c", textwrap.dedent(source), *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
