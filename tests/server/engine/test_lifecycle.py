@@ -40,14 +40,10 @@ def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
-def cgroups() -> set[str]:
-    """Return all control groups of sandboxes on this machine."""
-    return {
-        os.path.join(place, name)
-        for place, names, _ in os.walk("/sys/fs/cgroup")
-        for name in names
-        if name.startswith("sandlot-")
-    }
+def cgroups(data_dir: Path) -> list[str]:
+    """Return the control groups of the engine that uses this directory."""
+    notes = data_dir / "cgroups"
+    return notes.read_text().splitlines() if notes.exists() else []
 
 
 def descriptors() -> list[str]:
@@ -194,17 +190,19 @@ async def test_many_at_once(make: Callable[..., Engine]) -> None:
 
 
 async def test_close_leaves_nothing(make: Callable[..., Engine], tmp_path: Path) -> None:
-    start = (children(), cgroups(), descriptors())
+    start = (children(), descriptors())
     engine = make()
     await engine.start()
     box = Box(engine, await engine.create(spec()), tmp_path / "data")
     process = await box.start("sleep", "600")
+    groups = cgroups(tmp_path / "data")
     await engine.close()
     with pytest.raises(SandboxGoneError):
         _ = await process.wait()
     await process.close()
     await engine.close()
-    assert (children(), cgroups(), descriptors()) == start
+    assert (children(), descriptors()) == start
+    assert not any(map(os.path.exists, groups))
     assert sorted(os.listdir(tmp_path / "data")) == ["lock"]
     with pytest.raises(EngineError):
         _ = await engine.create(spec())

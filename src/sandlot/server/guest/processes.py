@@ -244,14 +244,15 @@ def kill_tree(key: int, root: int | None, reap: Callable[[], None]) -> bool:
     stopped: set[int] = set()
     while time.monotonic() < deadline:
         found = tree(key, root)
-        if not found:
+        reap()
+        # What is ending has lost its environment, and perhaps its parent, but still is there.
+        if not found and not stopped & everything().keys():
             return True
         new = found - stopped
         _send(new, signal.SIGSTOP)
         if not new:
             _send(found, signal.SIGKILL)
         stopped |= new
-        reap()
     return False
 
 

@@ -1,0 +1,94 @@
+"""What a server that is nobody can do; run as such by `test_death.py`.
+
+Arguments: data directory, program with attempts to escape. Prints what it found as a JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from sandlot.server.engine import make_engine
+from sandlot.server.engine.base import Command, SandboxHandle, SandboxSpec
+
+BOMB = """
+import os, time
+count = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(600)
+        count += 1
+except OSError:
+    print(count, flush=True)
+os._exit(0)
+"""
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+async def run(sandbox: SandboxHandle, *argv: str) -> list[object]:
+    process = await sandbox.spawn(Command(argv))
+    output = b""
+    while (piece := await process.read()) is not None:
+        output += piece.data
+    exit = await process.wait()
+    await process.kill()
+    await process.close()
+    return [exit.code, exit.signal, output.decode()]
+
+
+async def write(sandbox: SandboxHandle, path: str, data: bytes) -> None:
+    writer = await sandbox.open_writer(path)
+    await writer.write(data)
+    await writer.commit()
+
+
+async def main(data_dir: Path, escapes: bytes) -> None:
+    engine = make_engine("local", data_dir)
+    await engine.start()
+    capabilities = engine.capabilities
+    found: dict[str, object] = {
+        "private_uid": capabilities.private_uid,
+        "memory": capabilities.limits.memory,
+        "pids": capabilities.limits.pids,
+        "pause": capabilities.pause,
+        "level": capabilities.level,
+    }
+    sandbox = await engine.create(SandboxSpec("box", "base-python", 1, 64, 8))
+    other = await engine.create(SandboxSpec("other", "minimal", 1, 64, 8))
+    found["id"] = await run(sandbox, "id")
+    facts = {"secret": "no secret", "marker": "no marker", "port": 1, "abstract": "no socket"}
+    facts["directory"] = str(data_dir)
+    await write(sandbox, "facts", json.dumps(facts).encode())
+    await write(sandbox, "escapes.py", escapes)
+    result = await run(sandbox, "sh", "-c", "python3 escapes.py < facts")
+    found["escapes"] = json.loads(str(result[2]))
+    process = await sandbox.spawn(Command(["python3", "-c", BOMB]))
+    output = await process.read()
+    found["bomb"] = output is not None and int(output.data)
+    found["neighbour"] = await run(other, "sh", "-c", "echo $(echo alive)")
+    await process.kill()
+    await process.close()
+    found["hog"] = (await run(sandbox, "python3", "-c", "x = b'x' * (100 << 20)"))[0]
+    process = await sandbox.spawn(Command(["sleep", "600"]))
+    await sandbox.pause()
+    stat = f"/proc/{process.pid}/stat"
+    found["paused"] = (await sandbox.usage()).cpu_seconds == (await sandbox.usage()).cpu_seconds
+    await sandbox.resume()
+    found["resumed"] = str((await run(sandbox, "cat", stat))[2]).split(") ")[1][0]
+    await process.close()
+    _ = await run(sandbox, "sh", "-c", "mkdir -p a/b; echo x > a/b/c; chmod 0 a/b a")
+    await engine.destroy("box")
+    found["left"] = os.listdir(data_dir / "sandboxes")
+    await engine.close()
+    found["after"] = [sorted(os.listdir(data_dir)), children()]
+    print(json.dumps(found))
+
+
+asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()))

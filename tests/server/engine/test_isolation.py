@@ -1,0 +1,209 @@
+"""What sandboxed code cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from sandlot.server.engine import make_engine
+from sandlot.server.engine.base import Exit
+
+from .conftest import Box, OpenBox, spec
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the local engine needs Linux")
+
+PROGRAM = Path(__file__).with_name("escapes.py")
+SECRET = "the-secret-of-the-host"
+
+
+def attempt_names() -> list[str]:
+    module_spec = importlib.util.spec_from_file_location("escapes", PROGRAM)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return list(module.attempts)
+
+
+@contextlib.contextmanager
+def host(directory: Path) -> Iterator[Mapping[str, object]]:
+    """Put everything there that a sandbox must not reach."""
+    _ = (directory / "secret").write_text(SECRET)
+    marker = "86401.5"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_UNIX) as named,
+        subprocess.Popen(["sleep", marker], env={"PATH": os.defpath, "SECRET": SECRET}) as process,
+    ):
+        abstract.bind(f"\0sandlot-{os.getpid()}")
+        abstract.listen()
+        named.bind(f"{directory}/socket")
+        named.listen()
+        try:
+            yield {
+                "secret": SECRET,
+                "marker": marker,
+                "port": tcp.getsockname()[1],
+                "abstract": f"sandlot-{os.getpid()}",
+                "directory": str(directory),
+            }
+        finally:
+            process.kill()
+
+
+async def attempt_all(kind: str, directory: Path) -> Mapping[str, str | None]:
+    engine = make_engine(kind, directory / "data")
+    await engine.start()
+    try:
+        box = Box(engine, await engine.create(spec()), directory)
+        _ = await engine.create(spec("other"))
+        await box.write("escapes.py", PROGRAM.read_bytes())
+        with host(directory) as facts:
+            await box.write("facts", json.dumps(facts).encode())
+            result = await box.shell("python3 escapes.py < facts")
+        assert result.exit == Exit(0), result
+        # Whatever was tried, it still serves.
+        assert (await box.run("echo", "alive")).stdout == b"alive\n"
+        return json.loads(result.stdout)
+    finally:
+        await engine.close()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str | None]:
+    return asyncio.run(attempt_all("local", tmp_path_factory.mktemp("host")))
+
+
+@pytest.mark.parametrize("name", attempt_names())
+def test_no_way_out(results: Mapping[str, str | None], name: str) -> None:
+    assert results[name] is not None, f"{name.replace('_', ' ')}: possible"
+
+
+HARMLESS_ON_THE_HOST = {
+    "read_a_file_of_the_host",
+    "see_other_sandboxes",
+    "see_processes_of_the_host",
+    "read_the_environment_of_the_server",
+    "reach_the_loopback_of_the_host",
+    "reach_an_abstract_socket_of_the_host",
+    "reach_a_socket_of_the_host_by_its_path",
+    "enter_a_user_namespace_by_clone",
+    "enter_a_user_namespace_by_clone3",
+    "enter_a_user_namespace_by_unshare",
+    "gain_rights_by_set_user_id",
+    "be_unfiltered",
+    "be_root_of_the_host",
+}
+
+
+def test_the_attempts_notice_missing_walls(tmp_path: Path) -> None:
+    """Without walls the same attempts get through, so it is the walls that stop them."""
+    (tmp_path / "data/sandboxes").mkdir(parents=True)
+    with host(tmp_path) as facts:
+        done = subprocess.run(
+            [sys.executable, str(PROGRAM), *sorted(HARMLESS_ON_THE_HOST)],
+            input=json.dumps(facts).encode(),
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+    stopped = {name: why for name, why in json.loads(done.stdout).items() if why is not None}
+    assert stopped == {}
+
+
+async def test_sandboxes_do_not_share_users(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        other = Box(box.engine, await box.engine.create(spec("other")), box.data_dir)
+        outside = {
+            (await each.run("cat", "/proc/self/uid_map")).stdout.split()[1] for each in (box, other)
+        }
+        if os.getuid() == 0:
+            assert len(outside) == 2
+            assert b"0" not in outside
+            assert box.engine.capabilities.private_uid
+        else:
+            assert outside == {str(os.getuid()).encode()}
+            assert not box.engine.capabilities.private_uid
+
+
+async def test_namespaces_are_new(open_box: OpenBox) -> None:
+    kinds = {"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}
+    async with open_box() as box:
+        other = Box(box.engine, await box.engine.create(spec("other")), box.data_dir)
+        for kind in sorted(kinds):
+            own = os.readlink(f"/proc/self/ns/{kind}")
+            links = [
+                (await each.run("readlink", f"/proc/self/ns/{kind}")).stdout.decode().strip()
+                for each in (box, other)
+            ]
+            assert len({own, *links}) == 3, kind
+        assert set(box.engine.capabilities.namespaces) == kinds - {"mnt"} | {"mount"}
+
+
+async def test_what_is_there(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        assert (await box.run("id")).stdout == b"uid=1000(user) gid=1000(user) groups=1000(user)\n"
+        assert (await box.run("hostname")).stdout == b"sandbox\n"
+        root = (await box.run("ls", "/")).stdout.split()
+        assert set(root) - {b"lib32", b"lib64", b"libx32"} == {
+            *(b"bin", b"dev", b"etc", b"home", b"lib", b"opt", b"proc", b"run"),
+            *(b"sbin", b"tmp", b"usr", b"var", b"workspace"),
+        }
+        assert (await box.run("ls", "/usr/local")).stdout == b""
+        assert (await box.run("stat", "-c", "%a", "/tmp")).stdout == b"1777\n"
+        assert (await box.run("ls", "-A", "/tmp", "/dev/shm", "/home/user")).stdout.split() == [
+            *(b"/dev/shm:", b"/home/user:", b"/tmp:"),
+        ]
+
+
+async def test_the_sandbox_has_a_loopback_of_its_own(open_box: OpenBox) -> None:
+    program = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+print([name for _, name in socket.if_nameindex()])
+try:
+    socket.create_connection(("192.0.2.1", 80), 5)
+except OSError as error:
+    print(error.strerror)
+"""
+    async with open_box() as box:
+        result = await box.python(program)
+        assert result.stdout == b"['lo']\nNetwork is unreachable\n", result
+
+
+async def test_terminals_threads_and_memory_work(open_box: OpenBox) -> None:
+    program = """
+import multiprocessing, os, pty, threading
+master, slave = pty.openpty()
+os.write(slave, b"x")
+print(os.read(master, 1), os.isatty(slave))
+thread = threading.Thread(target=print, args=("thread",))
+thread.start()
+thread.join()
+with multiprocessing.Pool(2) as pool:
+    print(pool.map(abs, [-1, -2]))
+"""
+    async with open_box() as box:
+        result = await box.python(program)
+        assert result.stdout == b"b'x' True\nthread\n[1, 2]\n", result
+
+
+async def test_pid_1_keeps_its_environment_empty_and_its_socket_hidden(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        process = await box.start("sleep", "600")
+        table = (await box.run("ls", "/proc")).stdout.split()
+        assert b"1" in table
+        pids = [name for name in table if name.isdigit()]
+        assert len(pids) <= 3
+        await process.close()

@@ -1,0 +1,172 @@
+"""Bad programs, and that they hurt nobody but themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandlot.server.engine.base import Exit
+
+from .conftest import Box, OpenBox, spec
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the local engine needs Linux"),
+    pytest.mark.parametrize("engine_kind", ["local", "local-bare"]),
+]
+
+FORK_BOMB = """
+import os, time
+count = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(600)
+        count += 1
+except OSError:
+    print(count)
+"""
+
+MEMORY_HOG = """
+data = []
+try:
+    while len(data) < 64:
+        data.append(b"x" * (16 << 20))
+except MemoryError:
+    raise SystemExit(9)
+"""
+
+FILLER = """
+import os, sys
+size = 0
+try:
+    with open(sys.argv[1], "wb", 0) as file:
+        while size < 1 << 30:
+            size += file.write(bytes(1 << 20))
+except OSError as error:
+    print(size >> 20, error.strerror)
+"""
+
+
+async def test_fork_bomb(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        other = Box(box.engine, await box.engine.create(spec("other")), box.data_dir)
+        process = await box.start_python(FORK_BOMB)
+        output = await process.read()
+        assert output is not None
+        assert 400 < int(output.data) <= 512
+        # The neighbour is not bound by it, and the agent is still there to end it.
+        assert (await other.python("import os; os.wait() if os.fork() else None")).exit == Exit(0)
+        await process.kill()
+        await process.close()
+        assert (await box.run("echo", "alive")).stdout == b"alive\n"
+
+
+async def test_memory_hog(open_box: OpenBox, engine_kind: str) -> None:
+    async with open_box(memory_mb=128) as box:
+        result = await box.python(MEMORY_HOG)
+        limited_by = box.engine.capabilities.limits.memory
+        assert limited_by == ("rlimit" if engine_kind == "local-bare" or os.getuid() else "cgroup")
+        assert result.exit == (Exit(9) if limited_by == "rlimit" else Exit(-1, 9))
+        assert (await box.run("echo", "alive")).stdout == b"alive\n"
+
+
+async def test_memory_hog_of_many_processes(open_box: OpenBox) -> None:
+    """Whatever the kernel has to kill for memory, it is not the agent."""
+    program = """
+import os, time
+for _ in range(10):
+    if os.fork() == 0:
+        data = b"x" * (30 << 20)
+        time.sleep(600)
+time.sleep(0.2)
+"""
+    async with open_box(memory_mb=64) as box:
+        if box.engine.capabilities.limits.memory != "cgroup":
+            pytest.skip("without a cgroup, memory is limited for each process only")
+        for _ in range(3):
+            process = await box.start_python(program)
+            _ = await process.wait()
+            await process.kill()
+            await process.close()
+        assert (await box.run("echo", "alive")).stdout == b"alive\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "bound"), [("/tmp/big", 64), ("/dev/shm/big", 32), ("big", 100), ("/var/tmp/big", 64)]
+)
+async def test_disk_filler(open_box: OpenBox, path: str, bound: int) -> None:
+    async with open_box(memory_mb=128, disk_mb=100) as box:
+        result = await box.run("python3", "-c", FILLER, path)
+        size, _, reason = result.stdout.decode().strip().partition(" ")
+        assert reason in ("No space left on device", "File too large")
+        assert bound - 2 <= int(size) <= bound
+
+
+async def test_filling_memory_with_empty_files_is_bounded(open_box: OpenBox) -> None:
+    program = """
+import itertools
+try:
+    for number in itertools.count():
+        open(f"/tmp/{number}", "w").close()
+except OSError:
+    print(number)
+"""
+    async with open_box(memory_mb=64) as box:
+        result = await box.python(program)
+        assert int(result.stdout) < 32 * 256
+
+
+async def test_cpu_hog(open_box: OpenBox) -> None:
+    program = """
+import multiprocessing, time
+def spin(_):
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        pass
+    return time.process_time()
+with multiprocessing.Pool(2) as pool:
+    print(sum(pool.map(spin, range(2))))
+"""
+    async with open_box(vcpus=1) as box:
+        if box.engine.capabilities.limits.cpu != "cgroup":
+            pytest.skip("there is no cgroup to limit it by")
+        result = await box.python(program)
+        assert float(result.stdout) < 1.4  # two processors would have given two seconds
+
+
+async def test_limits_are_told(open_box: OpenBox) -> None:
+    async with open_box(disk_mb=3) as box:
+        script = "ulimit -c; ulimit -f; ulimit -u; ulimit -n"
+        core, file_size, processes, descriptors = (
+            (await box.run("bash", "-c", script)).stdout.decode().split()
+        )
+        assert (core, file_size, processes) == ("0", "3072", "512")
+        assert int(descriptors) <= 16384
+
+
+def own_badness() -> int:
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+async def test_agent_is_no_better_choice_for_the_memory_killer(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        result = await box.shell("cat /proc/self/oom_score_adj")
+        assert int(result.stdout) == min(own_badness() + 500, 1000)
+
+
+async def test_sandbox_that_never_answers_is_given_up(
+    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_box() as box:
+        process = await box.start("sleep", "600", stdin=True)
+        await box.sandbox.pause()
+        if box.engine.capabilities.pause != "freeze":
+            pytest.skip("the agent itself is not frozen")
+        async with asyncio.timeout(10):
+            await process.close()
+            await box.engine.destroy("box")
+        await box.sandbox.wait_gone()

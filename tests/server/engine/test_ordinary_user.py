@@ -1,0 +1,120 @@
+"""A server without any rights: the same walls, by other means."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import sandlot
+
+from .conftest import eventually
+from .test_isolation import attempt_names
+
+HERE = Path(__file__).parent
+USER = 64_999
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0,
+    reason="only root can become somebody else; the other tests are run by an ordinary user then",
+)
+
+
+def open_to_all(path: Path) -> bool:
+    path = path.resolve()
+    return all(place.stat().st_mode & stat.S_IXOTH for place in (path, *path.parents))
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A directory that the user owns, with a copy of what is to be run."""
+    with tempfile.TemporaryDirectory(prefix="sandlot-") as name:
+        place = Path(name)
+        package = Path(sandlot.__file__).parent
+        shutil.copytree(
+            package, place / "src/sandlot", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for program in ("ordinary.py", "owner.py", "escapes.py"):
+            _ = shutil.copy(HERE / program, place / program)
+        os.chown(place, USER, USER)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    for program in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(program) and open_to_all(Path(program)):
+            test = "import sys; sys.exit(sys.version_info < (3, 11))"
+            if subprocess.run([program, "-c", test], check=False).returncode == 0:
+                return program
+    pytest.skip("there is no Python 3.11 that an ordinary user can run")
+
+
+def start(python: str, place: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [python, str(place / program), *arguments],
+        env={"PATH": os.defpath, "PYTHONPATH": str(place / "src")},
+        cwd="/",
+        stdout=subprocess.PIPE,
+        user=USER,
+        group=USER,
+        extra_groups=[],
+    )
+
+
+@pytest.fixture(scope="module")
+def found(python: str, place: Path) -> Mapping[str, object]:
+    with start(python, place, "ordinary.py", str(place / "data"), str(place / "escapes.py")) as run:
+        output, _ = run.communicate()
+    assert run.returncode == 0
+    return json.loads(output)
+
+
+def test_the_sandbox_works(found: Mapping[str, object]) -> None:
+    assert found["level"] == "full"
+    assert found["id"] == [0, None, "uid=1000(user) gid=1000(user) groups=1000(user)\n"]
+    assert found["private_uid"] is False
+
+
+@pytest.mark.parametrize("name", attempt_names())
+def test_no_way_out(found: Mapping[str, Mapping[str, str | None]], name: str) -> None:
+    assert found["escapes"][name] is not None, f"{name.replace('_', ' ')}: possible"
+
+
+def test_limits(found: Mapping[str, object]) -> None:
+    assert (found["memory"], found["pids"]) == ("rlimit", "rlimit")
+    assert 400 < int(str(found["bomb"])) <= 512
+    assert found["neighbour"] == [0, None, "alive\n"]
+    assert found["hog"] == 1
+
+
+def test_pause(found: Mapping[str, object]) -> None:
+    assert found["pause"] == "stop"
+    assert found["paused"] is True
+    assert found["resumed"] == "S"
+
+
+def test_nothing_is_left(found: Mapping[str, object]) -> None:
+    assert found["left"] == ["other"]
+    assert found["after"] == [["lock"], []]
+
+
+@pytest.mark.parametrize("state", ["running", "paused", "creating"])
+def test_killed_server(python: str, place: Path, state: str) -> None:
+    data_dir = place / f"data-{state}"
+    with start(
+        python, place, "owner.py", "local", str(data_dir), "ephemeral", state, "86403"
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"there\n"
+        owner.kill()
+    asyncio.run(eventually(lambda: not data_dir.exists()))
