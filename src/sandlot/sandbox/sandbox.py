@@ -68,8 +68,7 @@ class Sandbox(Resource, Seen):
             stdin: What the command reads; nothing if None.
             timeout_sec: Seconds after which everything it started is killed; 30 if 0 or None.
             max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
-            check: Raise `CommandFailedError` if it does not exit with 0, `CommandTimeoutError` if
-                it was killed after `timeout_sec`.
+            check: Raise `CommandFailedError` or `CommandTimeoutError` unless it exits with 0.
             on_stdout: Called with each piece of standard output as it comes.
             on_stderr: Called with each piece of standard error as it comes.
         """
@@ -184,11 +183,7 @@ class Sandbox(Resource, Seen):
         return self.info
 
     def metrics(self, range: str | None = None) -> SandboxMetrics:
-        """Return the use of CPU, memory and disk over time.
-
-        Args:
-            range: How far back: 5m, 10m, 1h, 2h, 6h, 12h or 24h; 10m if None.
-        """
+        """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
         return self._run(sandboxes.metrics(self._use(), range))
 
     def destroy(self) -> None:
@@ -257,8 +252,7 @@ class AsyncSandbox(AsyncResource, Seen):
             stdin: What the command reads; nothing if None.
             timeout_sec: Seconds after which everything it started is killed; 30 if 0 or None.
             max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
-            check: Raise `CommandFailedError` if it does not exit with 0, `CommandTimeoutError` if
-                it was killed after `timeout_sec`.
+            check: Raise `CommandFailedError` or `CommandTimeoutError` unless it exits with 0.
             on_stdout: Called with each piece of standard output as it comes.
             on_stderr: Called with each piece of standard error as it comes.
         """
@@ -375,11 +369,7 @@ class AsyncSandbox(AsyncResource, Seen):
         return self.info
 
     async def metrics(self, range: str | None = None) -> SandboxMetrics:
-        """Return the use of CPU, memory and disk over time.
-
-        Args:
-            range: How far back: 5m, 10m, 1h, 2h, 6h, 12h or 24h; 10m if None.
-        """
+        """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
         return await self._run(sandboxes.metrics(self._use(), range))
 
     async def destroy(self) -> None:

@@ -44,10 +44,9 @@ class ExecStream(Talker):
         self._turn = turns.condition()
 
     def write_stdin(self, data: str | bytes) -> None:
-        """Give the command something to read; wait until most of it has been read.
+        """Give the command something to read, and wait until it has read most of it.
 
-        Raises:
-            CommandError: The command has ended, or waits for its output to be read first.
+        `CommandError` says that it has ended, or that it waits for its output to be read first.
         """
         self._open(keep_stdin=True)
         self._talk.write_stdin(commands.stdin_bytes(data) or b"")
@@ -96,14 +95,9 @@ class ExecStream(Talker):
     ) -> ExecResult:
         """Close stdin, wait for the end of the command, and return what it did from here on.
 
-        Args:
-            on_stdout: Called with each piece of standard output.
-            on_stderr: Called with each piece of standard error.
-            max_output_bytes: Bytes to keep of each; 10 MiB if None.
-
-        Raises:
-            CommandError: It could not be run to its end.
-            StreamClosedError: The stream ended before the command did.
+        `on_stdout` and `on_stderr` are called with each piece of output; of each stream the first
+        `max_output_bytes` are kept, 10 MiB if None. `CommandError`, or `StreamClosedError` which is
+        one, says that the command could not be followed to its end.
         """
         collector = Collector(max_output_bytes)
         self.close_stdin()
@@ -176,11 +170,7 @@ class ExecStream(Talker):
                     return  # whoever receives will learn why
 
     def _pump(
-        self,
-        ready: Callable[[], bool],
-        *,
-        timeout: float | None = None,
-        discard: bool = False,
+        self, ready: Callable[[], bool], *, timeout: float | None = None, discard: bool = False
     ) -> None:
         """Receive until `ready`; one thread at a time does, the others wait for what it gets."""
         give_up = None if timeout is None else time.monotonic() + timeout
@@ -239,10 +229,9 @@ class AsyncExecStream(Talker):
         self._turn = turns.async_condition()
 
     async def write_stdin(self, data: str | bytes) -> None:
-        """Give the command something to read; wait until most of it has been read.
+        """Give the command something to read, and wait until it has read most of it.
 
-        Raises:
-            CommandError: The command has ended, or waits for its output to be read first.
+        `CommandError` says that it has ended, or that it waits for its output to be read first.
         """
         await self._open(keep_stdin=True)
         self._talk.write_stdin(commands.stdin_bytes(data) or b"")
@@ -291,14 +280,9 @@ class AsyncExecStream(Talker):
     ) -> ExecResult:
         """Close stdin, wait for the end of the command, and return what it did from here on.
 
-        Args:
-            on_stdout: Called with each piece of standard output.
-            on_stderr: Called with each piece of standard error.
-            max_output_bytes: Bytes to keep of each; 10 MiB if None.
-
-        Raises:
-            CommandError: It could not be run to its end.
-            StreamClosedError: The stream ended before the command did.
+        `on_stdout` and `on_stderr` are called with each piece of output; of each stream the first
+        `max_output_bytes` are kept, 10 MiB if None. `CommandError`, or `StreamClosedError` which is
+        one, says that the command could not be followed to its end.
         """
         collector = Collector(max_output_bytes)
         await self.close_stdin()
@@ -371,11 +355,7 @@ class AsyncExecStream(Talker):
                     return  # whoever receives will learn why
 
     async def _pump(
-        self,
-        ready: Callable[[], bool],
-        *,
-        timeout: float | None = None,
-        discard: bool = False,
+        self, ready: Callable[[], bool], *, timeout: float | None = None, discard: bool = False
     ) -> None:
         """Receive until `ready`; one thread at a time does, the others wait for what it gets."""
         give_up = None if timeout is None else time.monotonic() + timeout
