@@ -86,7 +86,7 @@ class Common:
     """What does not depend on the colour."""
 
     def __init__(self, endpoint: Endpoint | None, retry: Retry, local: Local | None) -> None:
-        self.server = Server()
+        self.server: Server = Server()
         self._endpoint = endpoint
         self._retry = retry
         self._local = local

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +15,9 @@ class Model(BaseModel):
     Fields that this version does not know are kept, so that nothing a newer server says is lost.
     """
 
-    model_config = ConfigDict(extra="allow", defer_build=True, populate_by_name=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow", defer_build=True, populate_by_name=True
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that travels over the wire: absent fields are left out."""

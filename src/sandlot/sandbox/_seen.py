@@ -55,9 +55,13 @@ class Seen:
             )
         return self.id
 
+    def _see(self, info: SandboxInfo) -> SandboxInfo:
+        self.info = info
+        return info
+
     def _forget(self) -> None:
         self._destroyed = True
-        self.info = self.info.model_copy(update={"status": "stopped"})
+        _ = self._see(self.info.model_copy(update={"status": "stopped"}))
 
     def _is_to_be_destroyed(self) -> bool:
         return self._owned and not self._destroyed

@@ -28,7 +28,7 @@ from .transfers import LocalPath, Progress
 
 __all__ = ["AsyncSandbox", "Sandbox"]
 
-logger = logging.getLogger("sandlot.sandbox")
+_logger = logging.getLogger("sandlot.sandbox")
 
 
 class Sandbox(Resource, Seen):
@@ -160,8 +160,7 @@ class Sandbox(Resource, Seen):
             SandboxTimeoutError: It does not after `timeout` seconds.
             SandboxStateError: It never will by waiting: it is paused, failed or gone.
         """
-        self.info = self._run(sandboxes.wait_ready(self._use(), timeout=timeout))
-        return self.info
+        return self._see(self._run(sandboxes.wait_ready(self._use(), timeout=timeout)))
 
     def ping(self) -> None:
         """Reset the idle timer."""
@@ -169,18 +168,15 @@ class Sandbox(Resource, Seen):
 
     def pause(self) -> SandboxInfo:
         """Freeze every process; `resume` lets them go on where they were."""
-        self.info = self._run(sandboxes.suspend(self._use()))
-        return self.info
+        return self._see(self._run(sandboxes.suspend(self._use())))
 
     def resume(self) -> SandboxInfo:
         """Thaw a paused sandbox."""
-        self.info = self._run(sandboxes.resume(self._use()))
-        return self.info
+        return self._see(self._run(sandboxes.resume(self._use())))
 
     def refresh(self) -> SandboxInfo:
         """Look up the sandbox again."""
-        self.info = self._run(sandboxes.get(self.id))
-        return self.info
+        return self._see(self._run(sandboxes.get(self.id)))
 
     def metrics(self, range: str | None = None) -> SandboxMetrics:
         """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
@@ -208,7 +204,7 @@ class Sandbox(Resource, Seen):
         try:
             self.destroy()
         except SandlotError as failure:
-            logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
+            _logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
             if exc is None:
                 raise
 
@@ -346,8 +342,7 @@ class AsyncSandbox(AsyncResource, Seen):
             SandboxTimeoutError: It does not after `timeout` seconds.
             SandboxStateError: It never will by waiting: it is paused, failed or gone.
         """
-        self.info = await self._run(sandboxes.wait_ready(self._use(), timeout=timeout))
-        return self.info
+        return self._see(await self._run(sandboxes.wait_ready(self._use(), timeout=timeout)))
 
     async def ping(self) -> None:
         """Reset the idle timer."""
@@ -355,18 +350,15 @@ class AsyncSandbox(AsyncResource, Seen):
 
     async def pause(self) -> SandboxInfo:
         """Freeze every process; `resume` lets them go on where they were."""
-        self.info = await self._run(sandboxes.suspend(self._use()))
-        return self.info
+        return self._see(await self._run(sandboxes.suspend(self._use())))
 
     async def resume(self) -> SandboxInfo:
         """Thaw a paused sandbox."""
-        self.info = await self._run(sandboxes.resume(self._use()))
-        return self.info
+        return self._see(await self._run(sandboxes.resume(self._use())))
 
     async def refresh(self) -> SandboxInfo:
         """Look up the sandbox again."""
-        self.info = await self._run(sandboxes.get(self.id))
-        return self.info
+        return self._see(await self._run(sandboxes.get(self.id)))
 
     async def metrics(self, range: str | None = None) -> SandboxMetrics:
         """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
@@ -394,6 +386,6 @@ class AsyncSandbox(AsyncResource, Seen):
         try:
             await self.destroy()
         except SandlotError as failure:
-            logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
+            _logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
             if exc is None:
                 raise
