@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sandlot import (
@@ -282,9 +283,11 @@ async def test_one_gibibyte_in_flat_memory(live: Live) -> None:
             digest.update(piece)
             yield piece
 
-    pids = {"client": os.getpid(), "server": live.server.pid}
     async with live.box(disk_mb=2048) as box:
         _ = await box.exec("true")
+        pids = {"client": os.getpid(), "server": live.server.pid}
+        for child in psutil.Process(live.server.pid).children(recursive=True):
+            pids[f"zygote or agent {child.pid}"] = child.pid
         idle = {name: reset_peak_memory(pid) for name, pid in pids.items()}
         await box.stream_upload("big", pieces())
         summed = await box.exec(["sha256sum", "big"], timeout_sec=60)
