@@ -15,6 +15,10 @@ __all__ = ["AgentClient", "AgentStartError", "Answer", "RefusedError"]
 
 Answer = tuple[wire.Message, list[int]]
 
+# An exit code, or the negative number of a signal (NSIG is 64 on Linux).
+_LOWEST_STATUS = -64
+_HIGHEST_STATUS = 255
+
 
 class RefusedError(Exception):
     """The agent met an error of the operating system.
@@ -133,20 +137,9 @@ class AgentClient:
         event = wire.optional_text(message, "event")
         try:
             if event is None:
-                future = self._pending.pop(wire.integer(message, "request"))
-                if future.done():  # whoever asked has gone away
-                    return
-                error = wire.optional_integer(message, "error")
-                if error is None:
-                    future.set_result((message, fds))
-                    fds = []
-                else:
-                    future.set_exception(RefusedError(error, wire.text(message, "text")))
+                fds = self._take_answer(message, fds)
             elif event == "exit":
-                status = wire.integer(message, "status")
-                future_exit = self._exits.pop(wire.integer(message, "process"), None)
-                if future_exit is not None and not future_exit.done():
-                    future_exit.set_result(status)
+                self._take_exit(message)
             elif event == "ready":
                 self._ready.set_result(None)
             elif event == "failed":
@@ -159,6 +152,27 @@ class AgentClient:
             raise wire.WireError("nobody waits for that") from error
         finally:
             wire.close_all(fds)
+
+    def _take_answer(self, message: wire.Message, fds: list[int]) -> list[int]:
+        """Hand an answer to who waits for it; return the descriptors that nobody took."""
+        number = wire.optional_integer(message, "error")
+        refusal = None if number is None else RefusedError(number, wire.text(message, "text"))
+        future = self._pending.pop(wire.integer(message, "request"))
+        if future.done():  # whoever asked has gone away
+            return fds
+        if refusal is not None:
+            future.set_exception(refusal)
+            return fds
+        future.set_result((message, fds))
+        return []
+
+    def _take_exit(self, message: wire.Message) -> None:
+        status = wire.integer(message, "status")
+        if not _LOWEST_STATUS <= status <= _HIGHEST_STATUS:
+            raise wire.WireError("there is no such exit status")
+        future = self._exits.pop(wire.integer(message, "process"), None)
+        if future is not None and not future.done():
+            future.set_result(status)
 
     def _end(self) -> None:
         if not self._ready.done():

@@ -71,7 +71,7 @@ class LocalProcess:
             _ = stack.callback(agent.forget_exit, key)
             try:
                 message, _ = await answer
-                process = cls(agent, key, wire.integer(message, "pid"), status, pipes)
+                process = cls(agent, key, _read_pid(message), status, pipes)
             except RefusedError as error:
                 raise EngineError(f"the program could not be started: {error}") from error
             except wire.WireError as error:
@@ -241,6 +241,13 @@ class _Pipes:
         wire.close_all(self.outputs)
         if self.stdin is not None:
             os.close(self.stdin)
+
+
+def _read_pid(message: wire.Message) -> int:
+    pid = wire.integer(message, "pid")
+    if not 0 < pid < 2**31:
+        raise wire.WireError("there is no such process id")
+    return pid
 
 
 def _finish(future: asyncio.Future[None]) -> None:
