@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any
+from uuid import uuid4
 
 from ._flow import Upload
 from ._operations.arguments import is_bytes
@@ -18,7 +18,7 @@ class Multipart:
     """The body of an upload."""
 
     def __init__(self, upload: Upload) -> None:
-        boundary = secrets.token_hex(16)
+        boundary = uuid4().hex
         # The path comes first: an original server skips a file that precedes it (wrenn: 4.3).
         self._head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="path"\r\n\r\n{upload.path}\r\n'

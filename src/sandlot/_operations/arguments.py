@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import signal as signals
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -113,6 +112,8 @@ def idempotency_key(value: Any) -> str:
 
 def signal_name(signal: Any) -> str:
     """Return the name of a signal given by name, with or without SIG, or by number."""
+    import signal as signals  # needed only here
+
     try:
         if isinstance(signal, int):
             return signals.Signals(signal).name

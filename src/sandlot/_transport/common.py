@@ -141,7 +141,7 @@ class Common:
     def with_loss(self, reason: str) -> str:
         """Add to the reason of a failure that one's own server is gone, if it is."""
         loss = None if self._local is None else self._local.explain_loss()
-        return f"{reason}. {loss}" if loss else reason
+        return f"{reason.rstrip('.')}. {loss}" if loss else reason
 
     def _with_loss(self, error: TransportError) -> TransportError:
         error.args = (self.with_loss(str(error)),)

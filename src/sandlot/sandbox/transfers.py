@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, TypeAlias
+from uuid import uuid4
 
 from .._operations import files
 from .._transport import AsyncTransport, Transport
@@ -142,7 +142,7 @@ def _size(file: IO[bytes]) -> int | None:
 @contextlib.contextmanager
 def _whole(target: Path) -> Generator[IO[bytes]]:
     """Open a file that takes the target's place when it is complete, and vanishes otherwise."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
     try:
         with part.open("xb") as file:
             yield file
