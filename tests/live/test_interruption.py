@@ -31,6 +31,7 @@ BLOCKING = """
 
     def main(call):
         box = sandboxes.get(box_id)
+        client.capabilities()  # so that a creation is one request
         print("ready", flush=True)
         sys.stdin.readline()
         try:
@@ -60,6 +61,7 @@ ASYNCIO = """
 
     async def main(call):
         box = await sandboxes.get(box_id)
+        await client.capabilities()  # so that a creation is one request
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         await call(box)
@@ -191,6 +193,7 @@ async def test_cancelled_while_the_answer_is_awaited(awaiting: Live, name: str) 
     mark = marker()
     async with awaiting.client() as client, client.sandboxes.create() as box:
         victim = await client.sandboxes.create()
+        _ = await client.capabilities()  # so that a creation is one request
         calls = {
             "create": lambda: client.sandboxes.create(name=mark),
             "exec": lambda: box.exec(["sleep", mark]),
