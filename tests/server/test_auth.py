@@ -73,7 +73,13 @@ def test_the_first_start_makes_a_key(start: Callable[..., ServerProcess]) -> Non
 
 def test_without_authentication_on_loopback(start: Callable[..., ServerProcess]) -> None:
     server = start(auth="none")
-    assert httpx.get(f"{server.url}/v1/sandboxes").status_code == 200
+    url = f"{server.url}/v1/sandboxes"
+    assert httpx.get(url).status_code == 200
+    assert httpx.get(url, headers={"X-API-Key": "whatever"}).status_code == 200
+    # Web pages cannot take advantage of that.
+    response = httpx.post(url, json={}, headers={"Origin": "https://example.org"})
+    assert response.status_code == 403
+    assert response.json()["error"]["code"] == "forbidden"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])

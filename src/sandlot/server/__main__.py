@@ -11,14 +11,11 @@ __all__ = ["main"]
 
 def main() -> int:
     """Run the control plane and return an exit code."""
-    # Nothing of what the imports make is garbage, and looking for it takes a fifth of the time to
-    # start. `Server` switches it on again.
+    # Nothing of what the imports make is garbage, and looking for it takes a fifth of the time
+    # to start. The server turns the collector on again once it listens.
     gc.disable()
-    try:
-        run = _embedded if sys.argv[1:2] == ["--embedded-fd"] else _standalone
-        return run()
-    finally:
-        gc.enable()
+    run = _embedded if sys.argv[1:2] == ["--embedded-fd"] else _standalone
+    return run()
 
 
 def _embedded() -> int:

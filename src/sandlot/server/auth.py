@@ -84,9 +84,9 @@ class Authenticator:
         Raises:
             UnauthorizedError: Nobody.
         """
+        if not self._required:
+            return Principal(DEFAULT_TEAM, None)
         if key is None:
-            if not self._required:
-                return Principal(DEFAULT_TEAM, None)
             raise UnauthorizedError("An API key is needed: send it as X-API-Key.")
         digest = _digest(key)
         now = time.monotonic()

@@ -10,13 +10,20 @@ from starlette.requests import HTTPConnection
 from sandlot.server.auth import Principal
 from sandlot.server.ids import is_id
 from sandlot.server.plane import ControlPlane
-from sandlot.server.services.errors import HostUnavailableError, InvalidRequestError
+from sandlot.server.services.errors import (
+    ForbiddenError,
+    HostUnavailableError,
+    InvalidRequestError,
+)
 from sandlot.server.services.live import LiveSandbox
 
 __all__ = ["Caller", "Plane", "RunningSandbox", "SandboxId"]
 
 
-def _plane(connection: HTTPConnection) -> ControlPlane:
+# All of these are coroutines: others would be run in a thread each, which takes far longer.
+
+
+async def _plane(connection: HTTPConnection) -> ControlPlane:
     plane: ControlPlane = connection.app.state.plane
     return plane
 
@@ -27,13 +34,17 @@ Plane = Annotated[ControlPlane, Depends(_plane)]
 async def _caller(connection: HTTPConnection, plane: Plane) -> Principal:
     if plane.stopping.is_set():
         raise HostUnavailableError("The server is shutting down.")
-    return await plane.auth.identify(connection.headers.get("x-api-key"))
+    caller = await plane.auth.identify(connection.headers.get("x-api-key"))
+    if caller.key_id is None and "origin" in connection.headers:
+        # Any page that somebody on this machine looks at could send this without their knowledge.
+        raise ForbiddenError("Web pages may only use a server that asks for a key.")
+    return caller
 
 
 Caller = Annotated[Principal, Depends(_caller)]
 
 
-def _sandbox_id(connection: HTTPConnection, _caller: Caller) -> str:
+async def _sandbox_id(connection: HTTPConnection, _caller: Caller) -> str:
     # After `Caller`: who may not ask is not told what is wrong with the question.
     sandbox_id: str = connection.path_params["id"]
     if not is_id("cl", sandbox_id):
