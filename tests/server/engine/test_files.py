@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 
 import pytest
 
 from sandlot.server.engine.base import Exit, FileAccessError, SandboxGoneError
 
-from .conftest import Box, OpenBox
+from .conftest import Box, OpenBox, eventually
 
 pytestmark = pytest.mark.parametrize("engine_kind", ["local", "process"])
 
@@ -214,3 +215,40 @@ async def test_writer_after_death_of_the_sandbox(open_box: OpenBox) -> None:
         with pytest.raises(SandboxGoneError):
             await writer.commit()
         await writer.abort()
+
+
+async def test_closing_while_a_thread_reads_or_writes(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        await box.write("file", bytes(4 << 20))
+        before = len(os.listdir("/proc/self/fd"))
+        reader = await box.sandbox.open_reader("file")
+        writer = await box.sandbox.open_writer("other")
+        for work in (reader.read(1 << 20), writer.write(bytes(8 << 20))):
+            task = asyncio.create_task(work)
+            await asyncio.sleep(0)
+            _ = task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                _ = await task
+        await reader.close()
+        await writer.abort()
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+        assert await names(box) == [b"file"]
+
+
+async def test_cancelled_commit_leaves_nothing_or_all(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        await box.write("file", b"old")
+        before = len(os.listdir("/proc/self/fd"))
+        for turns in range(8):
+            writer = await box.sandbox.open_writer("file")
+            await writer.write(b"new")
+            task = asyncio.create_task(writer.commit())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            _ = task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await writer.abort()
+            assert await box.read("file") in (b"old", b"new")
+            assert await names(box) == [b"file"]
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) == before)

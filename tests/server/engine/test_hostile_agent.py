@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -179,3 +180,24 @@ async def test_exit_statuses_that_are_none(status: int) -> None:
         with pytest.raises(SandboxGoneError):
             _ = await process.wait()
         await process.close()
+
+
+async def test_more_descriptors_than_the_server_may_have() -> None:
+    """When the server has no descriptors left, a request fails and not the sandbox."""
+    async with agent() as (client, theirs):
+        opening = asyncio.create_task(LocalReader.open(client, "file"))
+        await asyncio.sleep(0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        fds = two_files()
+        wire.send(theirs, {"request": 1}, fds[:1])
+        wire.close_all(fds[1:])
+        used = len(os.listdir("/proc/self/fd"))
+        plugs = [os.dup(0) for _ in range(20)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
+        try:
+            with pytest.raises(FileAccessError, match="too many open files"):
+                _ = await opening
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            wire.close_all([*plugs, fds[0]])
+        assert not client.gone

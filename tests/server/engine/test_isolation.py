@@ -17,6 +17,8 @@ import pytest
 
 from sandlot.server.engine import make_engine
 from sandlot.server.engine.base import Exit
+from sandlot.server.engine.local import engine
+from sandlot.server.engine.local.templates import Template
 
 from .conftest import Box, OpenBox, spec
 
@@ -207,3 +209,19 @@ async def test_pid_1_keeps_its_environment_empty_and_its_socket_hidden(open_box:
         pids = [name for name in table if name.isdigit()]
         assert len(pids) <= 3
         await process.close()
+
+
+async def test_an_interpreter_from_elsewhere(
+    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system has no Python, the server's own is shown in /opt."""
+    elsewhere = Template(True, Path("/usr"), {"python": "/opt/python/bin/python3"})
+    monkeypatch.setattr(
+        engine, "find_templates", lambda: {"minimal": elsewhere, "base-python": elsewhere}
+    )
+    async with open_box() as box:
+        result = await box.run("/opt/bin/python", "-c", "import json, sys; print(sys.executable)")
+        assert result.stdout == b"/opt/bin/python\n"
+        result = await box.shell("echo > /opt/python/new; ls -d /opt/python/lib")
+        assert result.stdout == b"/opt/python/lib\n"
+        assert b"Read-only file system" in result.stderr

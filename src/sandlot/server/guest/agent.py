@@ -8,6 +8,7 @@ that it served with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -120,6 +121,8 @@ class Agent:
         request = wire.integer(message, "request")
         operation = self._operations[wire.text(message, "op")]
         try:
+            if "lost" in message:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             answer = operation(request, message, fds)
         except OSError as error:
             number = error.errno or 0

@@ -83,8 +83,12 @@ def send(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None
         sock.sendall(data[sent:])
 
 
-def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """Receive some bytes and the descriptors that came with them; no bytes mean the end."""
+def receive(sock: socket.socket) -> tuple[bytes, list[int] | None]:
+    """Receive some bytes; no bytes mean the end.
+
+    With them come descriptors, or None if they were lost: there were too many of them, for a
+    message or for this process.
+    """
     data, ancillary, flags, _ = sock.recvmsg(_CHUNK, socket.CMSG_SPACE(MAX_FDS * 4), _CLOEXEC)
     fds = array.array("i")
     for level, kind, payload in ancillary:
@@ -92,7 +96,7 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
     if flags & socket.MSG_CTRUNC:
         close_all(fds)
-        raise WireError("too many descriptors at once")
+        return data, None
     if not _CLOEXEC:
         for fd in fds:
             os.set_inheritable(fd, False)
@@ -111,18 +115,25 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
+        self._losses = 0
 
-    def feed(self, data: bytes, fds: Sequence[int]) -> None:
-        """Take what arrived."""
+    def feed(self, data: bytes, fds: Sequence[int] | None) -> None:
+        """Take what `receive` returned."""
         self._buffer += data
-        self._fds += fds
+        if fds is None:
+            self._losses += 1
+        else:
+            self._fds += fds
         # Descriptors arrive no later than the last byte of their message, and a chunk never spans
         # two sets of them (unix(7)), so more than this are descriptors that no message announced.
         if len(self._fds) > 2 * MAX_FDS:
             raise WireError("descriptors without a message")
 
     def next(self) -> Packet | None:
-        """Return the next complete message with its descriptors, or None until more has arrived."""
+        """Return the next complete message with its descriptors, or None until more has arrived.
+
+        A message that has lost its descriptors has a field `lost`.
+        """
         if len(self._buffer) < 4:
             return None
         length = int.from_bytes(self._buffer[:4], "big")
@@ -138,6 +149,9 @@ class Decoder:
             raise WireError("the message is not JSON") from error
         message = _as_mapping(value, "message")
         count = optional_integer(message, "fds") or 0
+        if count and not self._fds and self._losses:
+            self._losses -= 1
+            return {**message, "lost": True}, []
         if not 0 <= count <= min(MAX_FDS, len(self._fds)):
             raise WireError("descriptors are missing")
         return message, [self._fds.popleft() for _ in range(count)]

@@ -12,6 +12,7 @@ no files.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -60,16 +61,23 @@ class Zygote:
         self._poll.register(self._sock, select.POLLIN)
         _ = gc.collect()
         gc.freeze()
-        while True:
-            for fd, _event in self._poll.poll():
-                if fd in self._births:
-                    self._learn_pid(fd)
-                elif fd == wakeup:
-                    _ = os.read(wakeup, 4096)
-                    self._reap()
-                elif not self._listen():
-                    self._clear()
-                    return
+        try:
+            while self._serve_once(wakeup):
+                continue
+        finally:
+            self._clear()
+
+    def _serve_once(self, wakeup: int) -> bool:
+        """Wait for something and see to it; return whether the server is still there."""
+        for fd, _event in self._poll.poll():
+            if fd in self._births:
+                self._learn_pid(fd)
+            elif fd == wakeup:
+                _ = os.read(wakeup, 4096)
+                self._reap()
+            elif not self._listen():
+                return False
+        return True
 
     def _listen(self) -> bool:
         try:
@@ -96,6 +104,8 @@ class Zygote:
         self._whole = wire.optional_text(message, "ephemeral")
 
     def _create(self, message: wire.Message, fds: list[int]) -> None:
+        if not fds:  # lost on the way, for want of descriptors; the server sees that nobody answers
+            return
         (channel,) = fds
         birth, announcement = os.pipe()
         pid = os.fork()
@@ -134,7 +144,7 @@ class Zygote:
     def _destroy(self, name: str) -> None:
         child = self._children.get(name)
         if child is None:
-            wire.send(self._sock, {"gone": name})
+            self._tell_gone(name)
             return
         child.doomed = True
         if child.pid:
@@ -157,6 +167,10 @@ class Zygote:
 
     def _forget(self, name: str) -> None:
         if self._children.pop(name).doomed:
+            self._tell_gone(name)
+
+    def _tell_gone(self, name: str) -> None:
+        with contextlib.suppress(ConnectionError):  # the next receive sees the end
             wire.send(self._sock, {"gone": name})
 
     def _clear(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Sequence
 
@@ -157,6 +158,8 @@ class AgentClient:
         """Hand an answer to who waits for it; return the descriptors that nobody took."""
         number = wire.optional_integer(message, "error")
         refusal = None if number is None else RefusedError(number, wire.text(message, "text"))
+        if "lost" in message:
+            refusal = RefusedError(errno.EMFILE, "the server has too many open files")
         future = self._pending.pop(wire.integer(message, "request"))
         if future.done():  # whoever asked has gone away
             return fds

@@ -10,7 +10,8 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from sandlot.server.engine.base import FileAccessError, FileProblem
 from sandlot.server.guest import wire
@@ -18,8 +19,6 @@ from sandlot.server.guest import wire
 from .agent import AgentClient, RefusedError
 
 __all__ = ["LocalReader", "LocalWriter"]
-
-_MIB = 1024 * 1024
 
 _PROBLEMS: Mapping[int, FileProblem] = {
     errno.ENOENT: "not_found",
@@ -33,13 +32,17 @@ _PROBLEMS: Mapping[int, FileProblem] = {
     errno.ENOMEM: "no_space",
 }
 
+_SMALL = 64 * 1024
+"""Up to so many bytes, going to another thread costs more than it saves."""
+
+_MOST = 1024 * 1024
+"""Bytes that are read at once at most."""
+
+Result = TypeVar("Result")
+
 
 def _problem(number: int, text: str, path: str) -> FileAccessError:
     return FileAccessError(_PROBLEMS.get(number, "invalid"), f"{path}: {text}")
-
-
-def _failure(error: OSError, path: str) -> FileAccessError:
-    return _problem(error.errno or 0, error.strerror or str(error), path)
 
 
 async def _ask_for_file(agent: AgentClient, op: str, path: str) -> tuple[int, int]:
@@ -61,12 +64,62 @@ async def _ask_for_file(agent: AgentClient, op: str, path: str) -> tuple[int, in
     return number, fds[0]
 
 
-class LocalReader:
-    """A regular file of a sandbox, open for reading."""
+class _OpenFile:
+    """A descriptor that threads work on, one at a time, and that is closed when none does.
+
+    Disks may keep their users waiting: a slow one must not stop the event loop.
+    """
 
     def __init__(self, fd: int, path: str) -> None:
         self._fd: int | None = fd
         self._path = path
+        self._working = False
+        self._doomed: int | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be done with it any more."""
+        return self._fd is None
+
+    async def do(self, work: Callable[[int], Result], *, quick: bool = False) -> Result:
+        """Have something done with the descriptor.
+
+        Raises:
+            FileAccessError: The work raised `OSError`, or the file is closed.
+        """
+        if self._fd is None:
+            raise FileAccessError("invalid", f"{self._path}: the file is closed")
+        try:
+            if quick:
+                await asyncio.sleep(0)
+                return work(self._fd)
+            loop = asyncio.get_running_loop()
+            future = loop.run_in_executor(None, work, self._fd)
+            self._working = True
+            future.add_done_callback(self._rest)
+            return await asyncio.shield(future)
+        except OSError as error:
+            raise _problem(error.errno or 0, error.strerror or str(error), self._path) from error
+
+    def close(self) -> None:
+        """Close the descriptor, as soon as nobody works on it; may be repeated."""
+        fd, self._fd = self._fd, None
+        if self._working:
+            self._doomed = fd
+        elif fd is not None:
+            os.close(fd)
+
+    def _rest(self, _: object) -> None:
+        self._working = False
+        if self._doomed is not None:
+            os.close(self._doomed)
+
+
+class LocalReader:
+    """A regular file of a sandbox, open for reading."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._file = _OpenFile(fd, path)
         self._size = os.fstat(fd).st_size
 
     @classmethod
@@ -86,25 +139,22 @@ class LocalReader:
 
     async def read(self, size: int) -> bytes:
         """Return up to `size` bytes; nothing at the end."""
-        await asyncio.sleep(0)
-        if self._fd is None:
-            raise FileAccessError("invalid", f"{self._path}: the file is closed")
-        try:
-            return os.read(self._fd, size)
-        except OSError as error:
-            raise _failure(error, self._path) from error
+        size = min(size, _MOST)
+        return await self._file.do(lambda fd: os.read(fd, size), quick=size <= _SMALL)
 
     async def close(self) -> None:
         """Close the file; may be repeated."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        self._file.close()
 
 
 class LocalWriter:
     """A file of a sandbox that is about to be replaced.
 
     Args:
+        agent: The agent of the sandbox.
+        key: What the agent knows the file by.
+        fd: The file that is being written.
+        path: What to call it in errors.
         limit: Largest size in bytes. The kernel's own limit (RLIMIT_FSIZE) binds the sandbox, not
             the server.
     """
@@ -112,10 +162,9 @@ class LocalWriter:
     def __init__(self, agent: AgentClient, key: int, fd: int, path: str, limit: int | None) -> None:
         self._agent = agent
         self._key = key
-        self._fd: int | None = fd
+        self._file = _OpenFile(fd, path)
         self._path = path
         self._room = limit
-        self._dirty = 0
 
     @classmethod
     async def open(cls, agent: AgentClient, path: str, limit: int | None) -> LocalWriter:
@@ -129,49 +178,35 @@ class LocalWriter:
 
     async def write(self, data: bytes) -> None:
         """Append to the new content."""
-        if self._fd is None:
-            raise FileAccessError("invalid", f"{self._path}: the file is closed")
         if self._room is not None:
             if len(data) > self._room:
                 raise _problem(errno.EFBIG, os.strerror(errno.EFBIG), self._path)
             self._room -= len(data)
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self._fd, rest[:_MIB]) :]
-                await asyncio.sleep(0)
-        except OSError as error:
-            raise _failure(error, self._path) from error
+        await self._file.do(lambda fd: _write_all(fd, data), quick=len(data) <= _SMALL)
 
     async def commit(self) -> None:
         """Put the new content in place, durably and at once."""
-        fd, self._fd = self._fd, None
-        if fd is None:
+        if self._file.closed:
             raise FileAccessError("invalid", f"{self._path}: the file is closed")
         try:
-            await _sync(fd)
+            await self._file.do(os.fsync)
+        except BaseException:
+            await self.abort()
+            raise
+        self._file.close()
+        try:
             _ = await self._agent.ask("commit", {"file": self._key})
-        except OSError as error:
-            self._agent.tell("abort", {"file": self._key})
-            raise _failure(error, self._path) from error
         except RefusedError as error:
             raise _problem(error.number, str(error), self._path) from error
 
     async def abort(self) -> None:
         """Throw the new content away; may be repeated."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        if not self._file.closed:
+            self._file.close()
             self._agent.tell("abort", {"file": self._key})
 
 
-async def _sync(fd: int) -> None:
-    """Have the kernel store a file and close it, whether or not somebody still waits for that."""
-
-    def work() -> None:
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, work))
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]

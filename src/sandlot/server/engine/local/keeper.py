@@ -104,7 +104,10 @@ class Keeper:
         """
         if not _ID.fullmatch(name) or name in self._records:
             raise EngineError(f"{name!r} cannot be the id of a new sandbox")
-        mine, theirs = socket_pair()
+        try:
+            mine, theirs = socket_pair()
+        except OSError as error:
+            raise _failure(error) from error
         with theirs:
             record = Record(self._territory.sandboxes / name, AgentClient(mine))
             self._records[name] = record
@@ -117,8 +120,7 @@ class Keeper:
                 await _wait_ready(record.agent)
             except OSError as error:
                 await self.destroy(name)
-                text = f"the sandbox could not be made: {error.strerror}"
-                raise EngineError(text) from error
+                raise _failure(error) from error
             except BaseException:
                 await self.destroy(name)
                 raise
@@ -169,6 +171,10 @@ class Keeper:
                     await asyncio.to_thread(removal.remove_cgroup, directory)
                 self._zygote = self._start_zygote()
             return self._zygote
+
+
+def _failure(error: OSError) -> EngineError:
+    return EngineError(f"the sandbox could not be made: {error.strerror}")
 
 
 async def _wait_ready(agent: AgentClient) -> None:
