@@ -27,7 +27,7 @@ format: setup
 typecheck: setup
 	$(RUN) mypy
 	$(RUN) pyright
-	$(RUN) pyright --verifytypes sandlot --ignoreexternal
+	$(RUN) python internal/verify_types.py
 
 test: setup
 	$(RUN) pytest

@@ -30,7 +30,7 @@ from .errors import LocalServerError
 
 __all__ = ["EmbeddedServer"]
 
-logger = logging.getLogger("sandlot.local")
+_logger = logging.getLogger("sandlot.local")
 
 _STOP_TIMEOUT = 15.0
 """Seconds that the server has to destroy its sandboxes before it is killed."""
@@ -306,7 +306,7 @@ def _stop(
     try:
         _ = process.wait(timeout=_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        logger.warning(
+        _logger.warning(
             "The embedded server %d did not stop within %g s", process.pid, _STOP_TIMEOUT
         )
         process.kill()
@@ -322,6 +322,6 @@ def _remove(scratch: Path | None) -> None:
         if not scratch.exists():
             return
         if time.monotonic() > deadline:
-            logger.warning("Could not remove %s", scratch)
+            _logger.warning("Could not remove %s", scratch)
             return
         time.sleep(0.02)
