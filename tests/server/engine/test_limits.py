@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from sandlot.server.engine.base import Exit
+from sandlot.server.engine.local import engine
+from sandlot.server.engine.local.cgroups import Place
 
 from .conftest import Box, OpenBox, spec
 
@@ -170,3 +172,20 @@ async def test_sandbox_that_never_answers_is_given_up(
             await process.close()
             await box.engine.destroy("box")
         await box.sandbox.wait_gone()
+
+
+async def test_cgroups_that_cannot_be_entered_are_done_without(
+    open_box: OpenBox, engine_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new group of this controller has no processors, so the kernel lets nobody in."""
+    cpusets = Path("/sys/fs/cgroup/cpuset")
+    if not os.access(cpusets / "cgroup.procs", os.W_OK):
+        pytest.skip("there is no such group here")
+    find = engine.find_places
+    broken = Place(cpusets, 1, frozenset({"nothing"}))
+    monkeypatch.setattr(engine, "find_places", lambda *files: [broken, *find(*files)])
+    async with open_box() as box:
+        assert (await box.run("echo", "x")).stdout == b"x\n"
+        expected = "rlimit" if engine_kind == "local-bare" else "cgroup"
+        assert box.engine.capabilities.limits.memory == expected
+    assert "sandlot-" not in str(os.listdir(cpusets))

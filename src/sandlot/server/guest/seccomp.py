@@ -13,6 +13,7 @@ to attach to.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import struct
 
@@ -159,6 +160,7 @@ class _Assembler:
         return program
 
 
+@functools.cache
 def compile_filter(machine: str | None = None) -> bytes:
     """Return the filter as a BPF program for this machine, or for the named one."""
     machine = machine or os.uname().machine

@@ -21,7 +21,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from . import kernel, mounts, namespaces, privileges, removal, unisolated, wire
+from . import kernel, mounts, namespaces, privileges, removal, seccomp, unisolated, wire
 from .agent import Agent, listen_for_signals
 
 __all__ = ["main"]
@@ -234,8 +234,12 @@ def _run_builder(message: wire.Message, channel: int, announcement: int) -> None
 
 def _enter(message: wire.Message) -> None:
     for cgroup in wire.strings(message, "cgroups"):
-        with open(f"{cgroup}/cgroup.procs", "w") as file:
-            _ = file.write("0")
+        try:
+            with open(f"{cgroup}/cgroup.procs", "w") as file:
+                _ = file.write("0")
+        except OSError as error:
+            error.filename = cgroup  # a failed write does not tell
+            raise
     os.chdir(wire.text(message, "home"))
     uid = wire.optional_integer(message, "uid")
     if uid is not None:
@@ -272,5 +276,6 @@ def main(fd: int) -> None:
         raise RuntimeError("a program of several threads cannot be forked safely")
     privileges.default_signals()
     _ = os.umask(0o022)
+    _ = seccomp.compile_filter()  # it is remembered, and so are forks spared the work
     sys.path.clear()  # everything is imported; forks shall find nothing more
     Zygote(socket.socket(fileno=fd)).serve()

@@ -146,8 +146,14 @@ class Cgroups:
                 part.path.rmdir()
             if missing < best.controllers:
                 break
-        if best is not None:
-            self._parts.append(best)  # last, so that its freezer is used: processes can die in it
+        if best is None:
+            return
+        # Version 2 freezes so that what is frozen can die, and measures CPU time unasked: what
+        # does nothing else in version 1 would only take time.
+        for part in [part for part in self._parts if part.controllers <= {FREEZE, "cpuacct"}]:
+            part.path.rmdir()
+            self._parts.remove(part)
+        self._parts.append(best)  # the last one that freezes is used
 
 
 def _make(path: Path) -> bool:
@@ -155,7 +161,10 @@ def _make(path: Path) -> bool:
         path.mkdir()
     except OSError:
         return False
-    return os.access(path / "cgroup.procs", os.W_OK)
+    if os.access(path / "cgroup.procs", os.W_OK):
+        return True
+    path.rmdir()
+    return False
 
 
 def _hand_down(base: Path, wanted: frozenset[str]) -> frozenset[str]:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -121,6 +122,8 @@ class LocalReader:
     def __init__(self, fd: int, path: str) -> None:
         self._file = _OpenFile(fd, path)
         self._size = os.fstat(fd).st_size
+        self._position = 0
+        self._buffer = bytearray()  # kept: fresh memory is dearer than copying
 
     @classmethod
     async def open(cls, agent: AgentClient, path: str) -> LocalReader:
@@ -139,8 +142,16 @@ class LocalReader:
 
     async def read(self, size: int) -> bytes:
         """Return up to `size` bytes; nothing at the end."""
-        size = min(size, _MOST)
-        return await self._file.do(lambda fd: os.read(fd, size), quick=size <= _SMALL)
+        size, position = min(size, _MOST), self._position
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        view = memoryview(self._buffer)[:size]
+        try:
+            data = await self._file.do(lambda fd: _read_cached(fd, view, position), quick=True)
+        except FileAccessError:
+            data = await self._file.do(lambda fd: os.pread(fd, size, position))
+        self._position += len(data)
+        return data
 
     async def close(self) -> None:
         """Close the file; may be repeated."""
@@ -204,6 +215,17 @@ class LocalWriter:
         if not self._file.closed:
             self._file.close()
             self._agent.tell("abort", {"file": self._key})
+
+
+def _read_cached(fd: int, buffer: memoryview, position: int) -> bytes:
+    """Read what is in memory already.
+
+    Raises:
+        OSError: That is nothing, or the system cannot tell.
+    """
+    if sys.platform != "linux":
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return bytes(buffer[: os.preadv(fd, [buffer], position, os.RWF_NOWAIT)])
 
 
 def _write_all(fd: int, data: bytes) -> None:
