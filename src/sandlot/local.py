@@ -188,9 +188,8 @@ def _check_requirements(engine: str) -> None:
         raise LocalServerError(f"There is no engine {engine!r}: use 'auto', 'local' or 'process'.")
     if engine != "process" and not sys.platform.startswith("linux"):
         raise LocalServerError(
-            f"Isolated local sandboxes need Linux; this is {sys.platform}. Use a Linux machine, a VM"
-            " or WSL 2, or a Client with the base_url of a server there. engine='process' runs"
-            " commands without any isolation."
+            f"Isolated local sandboxes need Linux; this is {sys.platform}. Use Linux, in a virtual"
+            f" machine or WSL 2 perhaps.{_ALTERNATIVES}"
         )
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
