@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandlot.server.engine.base import Exit
+from sandlot.server.engine.base import EngineError, Exit
 from sandlot.server.engine.local import engine
 from sandlot.server.engine.local.cgroups import Place
 
@@ -74,6 +74,13 @@ async def test_memory_hog(open_box: OpenBox, engine_kind: str) -> None:
         assert limited_by == ("rlimit" if engine_kind == "local-bare" or os.getuid() else "cgroup")
         assert result.exit == (Exit(9) if limited_by == "rlimit" else Exit(-1, 9))
         assert (await box.run("echo", "alive")).stdout == b"alive\n"
+
+
+async def test_least_memory(open_box: OpenBox) -> None:
+    async with open_box(memory_mb=8) as box:
+        assert (await box.python("print('enough')")).stdout == b"enough\n"
+        with pytest.raises(EngineError, match="at least 8 MiB"):
+            _ = await box.engine.create(spec("other", memory_mb=7))
 
 
 async def test_memory_hog_of_many_processes(open_box: OpenBox) -> None:

@@ -34,6 +34,8 @@ __all__ = ["LocalEngine"]
 _MIB = 1024 * 1024
 _PROCESSES = 512
 _DESCRIPTORS = 16384
+_LEAST_MEMORY_MB = 8
+"""With less, there is room for the agent but for no program."""
 
 
 class LocalEngine:
@@ -85,6 +87,8 @@ class LocalEngine:
             raise UnknownTemplateError(f"there is no template {spec.template!r}")
         if spec.network != "none":
             raise EngineError(f"there is no network mode {spec.network!r}")
+        if spec.memory_mb < _LEAST_MEMORY_MB:
+            raise EngineError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
         record = await self._keeper.create(spec.id, lambda new: self._prepare(spec, template, new))
         env = {
             "HOME": mounts.HOME,
