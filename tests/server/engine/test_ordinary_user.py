@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import sandlot
+from tests.interpreters import open_to_all
 
 from .conftest import eventually
 from .test_isolation import attempt_names
@@ -27,11 +27,6 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.getuid() != 0,
     reason="only root can become somebody else; the other tests are run by an ordinary user then",
 )
-
-
-def open_to_all(path: Path) -> bool:
-    path = path.resolve()
-    return all(place.stat().st_mode & stat.S_IXOTH for place in (path, *path.parents))
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +46,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    for program in (sys.executable, "/usr/bin/python3"):
-        if os.path.exists(program) and open_to_all(Path(program)):
-            test = "import sys; sys.exit(sys.version_info < (3, 11))"
-            if subprocess.run([program, "-c", test], check=False).returncode == 0:
-                return program
-    pytest.skip("there is no Python 3.11 that an ordinary user can run")
+    return open_to_all()
 
 
 def start(python: str, place: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
