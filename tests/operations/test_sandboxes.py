@@ -218,6 +218,13 @@ def test_connect_says_that_there_is_no_such_name(play: Play) -> None:
         play(sandboxes.connect(Server(), "mine"), answer(CAPABILITIES), answer([]))
 
 
+def test_connect_needs_a_name(play: Play) -> None:
+    """A server that is asked for sandboxes of no name returns all of them."""
+    with pytest.raises(InvalidArgumentError, match="id_or_name is empty"):
+        play(sandboxes.connect(Server(), ""))
+    assert play.sent == []
+
+
 def test_connect_takes_any_id_on_an_original_server(play: Play) -> None:
     play(sandboxes.connect(Server(), "sb-1"), problem("not_found", 404), info())
     assert play.steps[1] == Request("GET", f"{ROOT}/sb-1")

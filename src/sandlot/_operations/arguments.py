@@ -30,12 +30,17 @@ def text(value: Any, name: str) -> str:
 
 def optional_text(value: Any, name: str) -> str | None:
     """Check a text that may be left out."""
-    return None if value is None else _filled(text(value, name), name)
+    return None if value is None else filled_text(value, name)
+
+
+def filled_text(value: Any, name: str) -> str:
+    """Check a text that must not be empty: servers take an empty one for none at all."""
+    return _filled(text(value, name), name)
 
 
 def file_path(value: Any) -> str:
     """Check the path of a file in a sandbox."""
-    return _filled(text(value, "path"), "path")
+    return filled_text(value, "path")
 
 
 def texts(value: Any, name: str) -> dict[str, str] | None:

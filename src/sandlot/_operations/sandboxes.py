@@ -242,7 +242,7 @@ def _delete(request: Request) -> Flow[None]:
 
 
 def _find(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
-    if _FULL_ID.fullmatch(arguments.text(id_or_name, "id_or_name")):
+    if _FULL_ID.fullmatch(arguments.filled_text(id_or_name, "id_or_name")):
         return (yield from get(id_or_name))
     if (yield from meta.known(server)) is None:
         return (yield from get(id_or_name))
