@@ -225,7 +225,8 @@ def _translated(address: Address) -> Generator[None, None, None]:
         yield
     except TimeoutError as exc:
         raise RequestTimeoutError(
-            f"{where}: the connection was not open after {address.timeout:g} s; nothing was run"
+            f"{where}: the connection was not open after {address.timeout:g} s; nothing was run",
+            is_retryable=True,
         ) from exc
     except (OSError, ProxyError, InvalidProxy, InvalidURI) as exc:
         raise ConnectError(

@@ -132,6 +132,7 @@ async def test_errors_tell_that_the_server_has_died(
         with pytest.raises(TransportError, match=r"killed by SIGKILL") as caught:
             _ = await in_thread(lambda: client.sandboxes.get(ID))
     assert caught.value.outcome == "unknown"
+    assert not caught.value.is_retryable
     async with AsyncClient.local(retry=ONCE) as other:
         started[1][1].loss = "It was killed by SIGKILL."
         with pytest.raises(TransportError, match=r"killed by SIGKILL"):

@@ -144,7 +144,10 @@ class Common:
         return f"{reason.rstrip('.')}. {loss}" if loss else reason
 
     def _with_loss(self, error: TransportError) -> TransportError:
-        error.args = (self.with_loss(str(error)),)
+        explained = self.with_loss(str(error))
+        if explained != str(error):
+            error.args = (explained,)
+            error.is_retryable = False  # this client never starts another one
         return error
 
     def _failure(self, request: Request, exc: httpx.HTTPError | httpx.InvalidURL) -> SandlotError:
