@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hashlib
 import random
+import socket
 import threading
 from typing import Any
 
@@ -19,6 +20,8 @@ from sandlot import (
     ConnectError,
     InvalidArgumentError,
     NotFoundError,
+    RequestTimeoutError,
+    Retry,
     SandboxStateError,
     StreamClosedError,
     StreamErrorEvent,
@@ -109,6 +112,18 @@ async def test_the_result(colour: Colour, framed: bool) -> None:
         await here.wait_played()
     assert (result.stdout, result.stderr, result.exit_code) == ("out", "err", 3)
     assert result.encoding == "utf-8"
+
+
+async def test_the_result_of_a_stream_that_was_read(colour: Colour) -> None:
+    """It has what came since: nothing, but for how the command ended."""
+    with stage(hello) as here:
+        async with connected(colour, here) as client:
+            stream = sandbox_of(client).exec_stream("ls")
+            assert len([event async for event in stream]) == 4
+            for _ in range(2):
+                result = await stream.wait()
+                assert (result.stdout, result.stderr, result.exit_code) == ("", "", 3)
+        await here.wait_played()
 
 
 async def test_stdin_is_empty_when_the_stream_is_just_read(colour: Colour) -> None:
@@ -219,6 +234,11 @@ async def test_an_error_of_the_server(colour: Colour) -> None:
             sandbox = sandbox_of(client)
             events = [event async for event in sandbox.exec_stream("ls")]
             assert events[-1] == StreamErrorEvent("the guest is gone", "agent_error")
+            stream = sandbox.exec_stream("ls")
+            assert len([event async for event in stream]) == 3
+            with pytest.raises(CommandError, match="the guest is gone") as caught:
+                await stream.wait()
+            assert caught.value.outcome == "unknown"
             with pytest.raises(CommandError, match="the guest is gone") as caught:
                 await sandbox.exec_stream("ls").wait()
         await here.wait_played()
@@ -298,6 +318,18 @@ async def test_nobody_there(colour: Colour) -> None:
         with pytest.raises(ConnectError, match="nothing was run") as caught:
             await sandbox_of(client).exec_stream("ls").wait()
     assert caught.value.outcome == "not_started"
+
+
+async def test_a_server_that_does_not_answer(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandlot._transport.common._CONNECT_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        base_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        async with colour.client("k", base_url=base_url, retry=Retry(attempts=1)) as client:
+            with pytest.raises(RequestTimeoutError, match="not open after") as caught:
+                await sandbox_of(client).exec_stream("ls").wait()
+    assert (caught.value.outcome, caught.value.is_retryable) == ("not_started", True)
 
 
 async def test_leaving_stops_the_command(colour: Colour) -> None:

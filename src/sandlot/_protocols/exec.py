@@ -54,6 +54,7 @@ class ExecConversation:
         unread: Bytes of output in there.
         pid: Id of the process, once it runs.
         is_over: `exit` or `error` has come; nothing follows.
+        last: That event.
         error: What is to be raised once the events are taken.
     """
 
@@ -62,6 +63,7 @@ class ExecConversation:
         self.unread = 0
         self.pid: int | None = None
         self.is_over = False
+        self.last: StreamExitEvent | StreamErrorEvent | None = None
         self.error: SandlotError | None = None
         self._framed = framed
         self._stdout = _Output()
@@ -294,6 +296,7 @@ class ExecConversation:
         self._pass_on(_STDOUT, self._stdout.flush())
         self._pass_on(_STDERR, self._stderr.flush())
         self.events.append(last)
+        self.last = last
         self.is_over = True
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from .._protocols.exec import ExecConversation
 from ..errors import CommandError, CommandTimeoutError
 from ..events import (
     StreamErrorEvent,
     StreamEvent,
-    StreamExitEvent,
-    StreamStartEvent,
     StreamStderrEvent,
     StreamStdoutEvent,
 )
@@ -27,41 +26,38 @@ class Collector:
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._truncated = False
-        self._started = False
-        self._error: StreamErrorEvent | None = None
-        self._exit: StreamExitEvent | None = None
 
     def add(self, event: StreamEvent) -> None:
-        """Take note of an event."""
+        """Keep the output of an event."""
         match event:
             case StreamStdoutEvent():
                 self._keep(self._stdout, event.data_bytes)
             case StreamStderrEvent():
                 self._keep(self._stderr, event.data_bytes)
-            case StreamStartEvent():
-                self._started = True
-            case StreamExitEvent():
-                self._exit = event
-            case StreamErrorEvent():
-                self._error = event
+            case _:
+                pass
 
-    def result(self, seconds: float) -> ExecResult:
-        """Return what the command did.
+    def result(self, talk: ExecConversation, seconds: float) -> ExecResult:
+        """Return what the command did, with the output that was kept.
+
+        How it ended is the conversation's to say: somebody else may have read that event already.
 
         Raises:
             CommandError: It could not be run to its end.
         """
-        if self._exit is None:
-            raise self._failure()
+        end = talk.last
+        assert end is not None
+        if isinstance(end, StreamErrorEvent):
+            raise self._failure(end, started=talk.pid is not None)
         stdout, stderr = bytes(self._stdout), bytes(self._stderr)
         texts, exact = _decode(stdout, stderr)
         return ExecResult(
             *texts,
-            self._exit.exit_code,
+            end.exit_code,
             round(seconds * 1000),
             "utf-8" if exact else "base64",
-            self._exit.signal,
-            self._exit.timed_out,
+            end.signal,
+            end.timed_out,
             self._truncated,
             None if exact else stdout,
             None if exact else stderr,
@@ -74,11 +70,10 @@ class Collector:
             data = data[:room]
         kept += data
 
-    def _failure(self) -> CommandError:
-        event = self._error or StreamErrorEvent("its end has been read already")
+    def _failure(self, event: StreamErrorEvent, *, started: bool) -> CommandError:
         texts, _ = _decode(bytes(self._stdout), bytes(self._stderr))
         late = "deadline" in event.data.lower() or "timed out" in event.data.lower()
-        refused = event.code in _REFUSALS and not self._started
+        refused = event.code in _REFUSALS and not started
         kind = CommandTimeoutError if late else CommandError
         return kind(
             f"The command could not be run to its end: {event.data}",

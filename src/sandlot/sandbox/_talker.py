@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .._operations.commands import Command
 from .._protocols.exec import ExecConversation
 
@@ -16,11 +18,16 @@ class Talker:
         self._receiving = False
         self._closed = False
         self._started_at = 0.0
+        self._ended_at: float | None = None
 
     @property
     def pid(self) -> int | None:
         """Id of the process, as the sandbox sees it; None before the start event."""
         return self._talk.pid
+
+    def _seconds(self) -> float:
+        ended_at = time.monotonic() if self._ended_at is None else self._ended_at
+        return ended_at - self._started_at
 
     def __repr__(self) -> str:
         what = " ".join(self._command.argv)

@@ -107,7 +107,7 @@ class ExecStream(Talker):
                 turns.call(on_stdout, event.data)
             elif isinstance(event, StreamStderrEvent) and on_stderr is not None:
                 turns.call(on_stderr, event.data)
-        return collector.result(time.monotonic() - self._started_at)
+        return collector.result(self._talk, self._seconds())
 
     def __enter__(self) -> Self:
         self._open(keep_stdin=True)
@@ -209,6 +209,7 @@ class ExecStream(Talker):
     def _hang_up(self) -> None:
         if self._socket is not None and not self._closed:
             self._closed = True
+            self._ended_at = time.monotonic()
             self._socket.close()
 
 
@@ -292,7 +293,7 @@ class AsyncExecStream(Talker):
                 await turns.async_call(on_stdout, event.data)
             elif isinstance(event, StreamStderrEvent) and on_stderr is not None:
                 await turns.async_call(on_stderr, event.data)
-        return collector.result(time.monotonic() - self._started_at)
+        return collector.result(self._talk, self._seconds())
 
     async def __aenter__(self) -> Self:
         await self._open(keep_stdin=True)
@@ -394,4 +395,5 @@ class AsyncExecStream(Talker):
     async def _hang_up(self) -> None:
         if self._socket is not None and not self._closed:
             self._closed = True
+            self._ended_at = time.monotonic()
             await self._socket.close()
