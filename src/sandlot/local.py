@@ -116,8 +116,11 @@ class EmbeddedServer:
             LocalServerError: It cannot run here; the message says why and what to do.
         """
         _check_requirements(engine)
-        scratch = Path(tempfile.mkdtemp(prefix="sandlot-")) if data_dir is None else None
-        place = scratch or _existing(data_dir)
+        scratch: Path | None = None
+        if data_dir is None:
+            place = scratch = Path(tempfile.mkdtemp(prefix="sandlot-"))
+        else:
+            place = _existing(data_dir)
         api_key = f"wrn_{secrets.token_hex(16)}"
         log = place / "server.log"
         ours, theirs = socket.socketpair()
@@ -203,8 +206,10 @@ def _check_requirements(engine: str) -> None:
         )
 
 
-def _existing(data_dir: str | os.PathLike[str] | None) -> Path:
-    place = Path(data_dir or ".").absolute()
+def _existing(data_dir: str | os.PathLike[str]) -> Path:
+    if not os.fspath(data_dir):  # pathlib would take it for the current directory
+        raise LocalServerError("data_dir is empty: name a directory, or pass None for none to stay")
+    place = Path(data_dir).absolute()
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:

@@ -202,8 +202,9 @@ def test_a_kept_data_directory_is_kept(tmp_path: Path) -> None:
     [
         ({"engine": "docker"}, "no engine 'docker'"),
         ({"data_dir": "/proc/nowhere"}, "cannot be used"),
+        ({"data_dir": ""}, "data_dir is empty"),
     ],
-    ids=["engine", "directory"],
+    ids=["engine", "directory", "no directory"],
 )
 def test_says_what_is_wrong(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(LocalServerError, match=message):
