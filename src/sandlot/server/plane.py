@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from .auth import Authenticator
 from .engine import make_engine
-from .engine.base import Engine, EngineCapabilities, EngineError
+from .engine.base import DirectoryUnavailableError, Engine, EngineCapabilities, EngineError
 from .ids import new_id
 from .options import Options
 from .services.commands import Commands
@@ -83,6 +83,8 @@ class ControlPlane:
         except BaseException as error:
             await self.stop()
             match error:
+                case DirectoryUnavailableError():
+                    raise StartError("data_dir_unavailable", str(error)) from error
                 case EngineError():
                     raise StartError("engine_unavailable", str(error)) from error
                 case StoreUnavailableError():

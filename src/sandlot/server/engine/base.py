@@ -18,6 +18,7 @@ __all__ = [
     "Command",
     "Engine",
     "EngineCapabilities",
+    "DirectoryUnavailableError",
     "EngineError",
     "EngineUnavailableError",
     "EnforcedLimits",
@@ -32,6 +33,7 @@ __all__ = [
     "SandboxHandle",
     "SandboxSpec",
     "UnknownTemplateError",
+    "UnsuitableError",
     "Usage",
 ]
 
@@ -45,6 +47,14 @@ class EngineError(Exception):
 
 class EngineUnavailableError(EngineError):
     """This engine cannot work on this machine; the message says why and what to do."""
+
+
+class DirectoryUnavailableError(EngineUnavailableError):
+    """The directory for the sandboxes is in use by another engine, or cannot be used."""
+
+
+class UnsuitableError(EngineError):
+    """This engine makes no sandboxes like the one asked for."""
 
 
 class UnknownTemplateError(EngineError):
@@ -365,6 +375,7 @@ class Engine(Protocol):
 
         Raises:
             UnknownTemplateError: There is no such template.
+            UnsuitableError: This engine makes none like it.
             EngineError: It could not be made.
         """
         ...

@@ -18,10 +18,10 @@ from sandlot.server.guest import wire
 from .base import (
     EnforcedLimits,
     EngineCapabilities,
-    EngineError,
     EngineUnavailableError,
     SandboxSpec,
     UnknownTemplateError,
+    UnsuitableError,
 )
 from .local.cgroups import Cgroups
 from .local.keeper import Keeper, Record
@@ -73,7 +73,7 @@ class ProcessEngine:
         if spec.template not in _TEMPLATES:
             raise UnknownTemplateError(f"there is no template {spec.template!r}")
         if spec.network not in self.capabilities.network:
-            raise EngineError(f"there is no network mode {spec.network!r}")
+            raise UnsuitableError(f"there is no network mode {spec.network!r}")
         record = await self._keeper.create(spec.id, _prepare)
         return LocalSandbox(
             spec,

@@ -10,6 +10,7 @@ from sandlot.server.engine.base import (
     FileAccessError,
     SandboxGoneError,
     UnknownTemplateError,
+    UnsuitableError,
 )
 
 from .errors import (
@@ -46,5 +47,7 @@ def engine_errors(fallback: type[ServiceError] = AgentError) -> Generator[None]:
         raise AgentError("The sandbox ended meanwhile.") from error
     except UnknownTemplateError as error:
         raise NotFoundError(str(error)) from error
+    except UnsuitableError as error:
+        raise InvalidRequestError(str(error)) from error
     except EngineError as error:
         raise fallback(str(error)) from error

@@ -16,6 +16,7 @@ from sandlot.server.engine.base import (
     EngineUnavailableError,
     SandboxSpec,
     UnknownTemplateError,
+    UnsuitableError,
 )
 from sandlot.server.guest import mounts, namespaces, wire
 
@@ -86,9 +87,9 @@ class LocalEngine:
         if template is None:
             raise UnknownTemplateError(f"there is no template {spec.template!r}")
         if spec.network != "none":
-            raise EngineError(f"there is no network mode {spec.network!r}")
+            raise UnsuitableError(f"there is no network mode {spec.network!r}")
         if spec.memory_mb < _LEAST_MEMORY_MB:
-            raise EngineError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
+            raise UnsuitableError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
         record = await self._keeper.create(spec.id, lambda new: self._prepare(spec, template, new))
         env = {
             "HOME": mounts.HOME,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandlot.server.engine.base import EngineUnavailableError
+from sandlot.server.engine.base import DirectoryUnavailableError
 from sandlot.server.guest import removal
 
 __all__ = ["Territory"]
@@ -50,7 +50,7 @@ class Territory:
         """Take the directory over and remove what an earlier life left in it.
 
         Raises:
-            EngineUnavailableError: It is in use, or cannot be used.
+            DirectoryUnavailableError: It is in use, or cannot be used.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Territory:
                 os.close(lock)
                 raise
         except OSError as error:
-            raise EngineUnavailableError(
+            raise DirectoryUnavailableError(
                 f"the data directory {self.path} cannot be used: {error.strerror}"
             ) from error
         self._lock = lock
@@ -113,7 +113,7 @@ async def _take(lock: int) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise EngineUnavailableError(
+                raise DirectoryUnavailableError(
                     "the data directory is in use by another server; stop that one or use another"
                     " directory"
                 ) from None
