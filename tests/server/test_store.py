@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -284,6 +285,24 @@ def test_what_cannot_be_opened(tmp_path: Path, made: str) -> None:
     with pytest.raises(StoreUnavailableError) as caught:
         _ = asyncio.run(open_store(url_of(tmp_path)))
     assert "\n" not in str(caught.value)
+
+
+def test_nobody_else_can_read_the_database(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    umask = os.umask(0)
+
+    def modes() -> set[int]:
+        return {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+
+    async def main() -> None:
+        opened = await Database.open(url_of(tmp_path))
+        assert modes() == {0o600}
+        await opened.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        _ = os.umask(umask)
 
 
 def test_sqlite_is_set_up(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +36,7 @@ class Database:
         # its lock.
         engine = create_async_engine(url, **({"pool_size": 1, "max_overflow": 0} if sqlite else {}))
         if sqlite:
+            _make_private(engine.url.database)
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
         database = cls(engine)
         try:
@@ -62,6 +65,16 @@ class Database:
                 _ = await connection.execute(insert(alembic_version).values(version_num=HEAD))
             elif found != HEAD:
                 await connection.run_sync(_migrate)
+
+
+def _make_private(file: str | None) -> None:
+    """Make the file of a database that is not there yet: the environment of sandboxes is in it.
+
+    SQLite would leave who may read it to the umask; the files beside it get the mode of this one.
+    """
+    if file and file != ":memory:":
+        with contextlib.suppress(OSError):  # SQLite says better what is wrong
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
