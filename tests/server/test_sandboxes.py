@@ -151,6 +151,14 @@ def test_unknown_templates_name_the_known_ones(client: httpx.Client) -> None:
     assert "minimal" in error["message"]
 
 
+def test_too_little_memory_is_the_fault_of_who_asks(client: httpx.Client) -> None:
+    response = client.post("/v1/sandboxes", json={"memory_mb": 1})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == "invalid_request"
+    assert "at least" in error["message"]
+
+
 def test_network_modes_that_the_engine_lacks(client: httpx.Client) -> None:
     response = client.post("/v1/sandboxes", json={"network": "full"})
     assert response.status_code == 501
@@ -251,6 +259,7 @@ def test_lists_come_in_pages(client: httpx.Client, make: Callable[..., Box]) -> 
         "limit=x",
         "limit=1001",
         "limit=99999999999",
+        "limit=0000199999",
         "limit=",
         "limit=1.0",
         "cursor=!",

@@ -157,7 +157,7 @@ def _limit(query: QueryParams) -> int | None:
     text = query.get("limit")
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= _MAX_LIMIT):
+    if not (re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MAX_LIMIT):
         raise InvalidRequestError(f"limit: must be a number from 1 to {_MAX_LIMIT}.")
     return int(text)
 
