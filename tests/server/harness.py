@@ -205,8 +205,9 @@ def init_of(server: ServerProcess, box: Box) -> int:
         connection.send(json.dumps({"type": "start", "cmd": "sleep", "args": [marker.split()[1]]}))
         assert json.loads(connection.recv(PATIENCE))["type"] == "start"
         for process in psutil.Process(server.process.pid).children(recursive=True):
-            if " ".join(process.cmdline()) == marker:
-                break
+            with contextlib.suppress(psutil.Error):  # an earlier command may be on its way out
+                if " ".join(process.cmdline()) == marker:
+                    break
         else:
             raise AssertionError("the command is not found")
         while _pid_inside(process.pid) != 1:
