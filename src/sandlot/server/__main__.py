@@ -30,6 +30,8 @@ def _standalone() -> int:
 
     from .settings import Settings
 
+    if sys.argv[0] == __file__:  # what usage is shown for; `sandlot serve` is there already
+        sys.argv[0] = "python -m sandlot.server"
     try:
         settings = CliApp.run(Settings)
     except ValidationError as error:

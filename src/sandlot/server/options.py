@@ -29,7 +29,8 @@ class Options(BaseModel):
     )
     data_dir: Path = Field(
         default_factory=_default_data_dir,
-        description="Directory of the database and of all sandboxes.",
+        description="Directory of the database and of all sandboxes; `~/.local/share/sandlot` if"
+        " omitted.",
     )
     database_url: str | None = Field(
         default=None,
@@ -51,7 +52,7 @@ class Options(BaseModel):
     api_key: SecretStr | None = Field(
         default=None,
         description="An API key to accept; if there is none at all, one is made at the first"
-        " start.",
+        " start. Better given by the environment: command lines can be read by others.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severity of what is logged."

@@ -17,7 +17,6 @@ class Settings(Options, BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
-        cli_prog_name="python -m sandlot.server",
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_hide_none_type=True,
