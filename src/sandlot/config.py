@@ -91,7 +91,12 @@ class Config:
     def from_env(cls, prefix: str, environment: Mapping[str, str] | None = None) -> Config:
         """Read the environment alone, from variables with this prefix."""
         environment = os.environ if environment is None else environment
-        return _merged((("the environment", _variables(environment, prefix)),), prefix)
+        found = _variables(environment, prefix)
+        if found["base_url"] is None:
+            raise ConfigurationError(
+                f"No server is configured: the environment variable {prefix}BASE_URL is not set"
+            )
+        return _merged((("the environment", found),))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -150,7 +155,7 @@ def _tables(file: Path, content: bytes) -> dict[str, dict[str, Any]]:
     return document
 
 
-def _merged(layers: tuple[tuple[str, dict[str, Any]], ...], prefix: str = "SANDLOT_") -> Config:
+def _merged(layers: tuple[tuple[str, dict[str, Any]], ...]) -> Config:
     found: dict[str, Any] = {}
     credential = False
     for where, layer in layers:
@@ -168,7 +173,7 @@ def _merged(layers: tuple[tuple[str, dict[str, Any]], ...], prefix: str = "SANDL
     if "base_url" not in found:
         raise ConfigurationError(
             "No server is configured. Name one by the argument base_url, by the environment"
-            f" variable {prefix}BASE_URL, or by base_url in ~/.config/sandlot/config.toml; or run"
+            " variable SANDLOT_BASE_URL, or by base_url in ~/.config/sandlot/config.toml; or run"
             " one of your own: Client.local()"
         )
     return Config(**found)

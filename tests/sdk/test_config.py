@@ -178,8 +178,9 @@ def test_the_trailing_slash_is_dropped() -> None:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_from_env(kind: Any, unconfigured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _ = (unconfigured / "config.toml").write_text(FILE)
-    with pytest.raises(ConfigurationError, match="WRENN_BASE_URL"):
+    with pytest.raises(ConfigurationError, match="WRENN_BASE_URL") as caught:
         kind.from_env("WRENN_")
+    assert "config.toml" not in str(caught.value)
     monkeypatch.setenv("WRENN_BASE_URL", URL)
     monkeypatch.setenv("WRENN_API_KEY", "k")
     monkeypatch.setenv("SANDLOT_API_KEY", "other")
