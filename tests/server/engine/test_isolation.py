@@ -225,3 +225,62 @@ async def test_an_interpreter_from_elsewhere(
         result = await box.shell("echo > /opt/python/new; ls -d /opt/python/lib")
         assert result.stdout == b"/opt/python/lib\n"
         assert b"Read-only file system" in result.stderr
+
+
+# Walls behind walls: each holds something that another one holds already, so that no attempt shows
+# that it is there.
+
+
+async def test_kernel_settings_are_read_only_whoever_asks(open_box: OpenBox) -> None:
+    program = """
+import os
+for name in ("sys", "irq", "bus", "fs"):
+    if os.path.isdir(f"/proc/{name}"):
+        print(name, os.statvfs(f"/proc/{name}").f_flag & os.ST_RDONLY)
+"""
+    async with open_box() as box:
+        lines = (await box.python(program)).stdout.decode().splitlines()
+        assert "sys 1" in lines
+        assert {line.split()[1] for line in lines} == {"1"}
+
+
+async def test_secrets_of_the_kernel_are_covered(open_box: OpenBox) -> None:
+    hidden = {"sysrq-trigger", "kcore", "keys", "timer_list", "kallsyms"}
+    present = [f"/proc/{name}" for name in hidden.intersection(os.listdir("/proc"))]
+    async with open_box() as box:
+        result = await box.run("stat", "-c", "%t:%T", *present, "/dev/null")
+        assert set(result.stdout.split()) == {b"1:3"}
+
+
+async def test_the_old_root_is_gone(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        lines = (await box.run("cat", "/proc/self/mountinfo")).stdout.decode().splitlines()
+        places = [line.split()[4] for line in lines]
+        assert places.count("/") == 1
+        assert len(places) == len(set(places))
+        assert (await box.run("ls", "/..")).stdout == (await box.run("ls", "/")).stdout
+
+
+async def test_the_environment_of_the_zygote_is_empty(
+    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", SECRET)
+    async with open_box() as box:
+        zygote = box.engine._keeper._zygote.pid
+        assert environment_of(zygote) == b"LC_ALL=C.UTF-8\0"
+
+
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can have groups to lose")
+async def test_groups_of_the_server_are_lost(open_box: OpenBox) -> None:
+    before = os.getgroups()
+    os.setgroups([4, 24])
+    try:
+        async with open_box() as box:
+            result = await box.run("grep", "Groups", "/proc/self/status")
+            assert result.stdout.split() == [b"Groups:"]
+    finally:
+        os.setgroups(before)

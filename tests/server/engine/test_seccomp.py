@@ -21,6 +21,8 @@ CALLS = {
         "read": 0,
         "clone": 56,
         "socket": 41,
+        "socketpair": 53,
+        "prlimit64": 302,
         "ioctl": 16,
         "personality": 135,
         "ptrace": 101,
@@ -29,6 +31,8 @@ CALLS = {
         "read": 63,
         "clone": 220,
         "socket": 198,
+        "socketpair": 199,
+        "prlimit64": 261,
         "ioctl": 29,
         "personality": 92,
         "ptrace": 117,
@@ -85,6 +89,7 @@ def test_table(machine: str, name: str) -> None:
     [
         *("unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_by_handle_at"),
         *("keyctl", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup"),
+        "io_setup",
         *("finit_module", "kexec_load", "clock_settime", "sethostname"),
     ],
 )
@@ -101,8 +106,9 @@ def test_clone_of_namespaces(machine: str, flag: int) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_sockets(machine: str) -> None:
-    number = CALLS[machine]["socket"]
+@pytest.mark.parametrize("call", ["socket", "socketpair"])
+def test_sockets(machine: str, call: str) -> None:
+    number = CALLS[machine][call]
     assert [run(machine, number, family) for family in (1, 2, 10)] == [ALLOW] * 3
     assert run(machine, number, 16, 3, 0) == ALLOW
     for family in (0, 3, 17, 29, 31, 38, 40, 44):
@@ -116,6 +122,14 @@ def test_sockets(machine: str) -> None:
 def test_arguments_beyond_the_low_half(machine: str) -> None:
     assert run(machine, CALLS[machine]["ioctl"], 0, 0x5412 | 1 << 32) == DENY
     assert run(machine, CALLS[machine]["clone"], 0x10000000 | 1 << 40) == DENY
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_limits_of_the_agent(machine: str) -> None:
+    number = CALLS[machine]["prlimit64"]
+    assert [run(machine, number, pid) for pid in (0, 2, 1 << 16)] == [ALLOW] * 3
+    assert run(machine, number, 1) == DENY
+    assert run(machine, number, 1 | 1 << 32) == DENY
 
 
 @pytest.mark.parametrize("machine", MACHINES)
