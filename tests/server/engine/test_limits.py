@@ -115,6 +115,20 @@ async def test_disk_filler(open_box: OpenBox, path: str, bound: int) -> None:
         assert bound - 2 <= int(size) <= bound
 
 
+async def test_terminals_are_left_for_others(open_box: OpenBox) -> None:
+    program = """
+import os
+terminals = []
+try:
+    while True:
+        terminals.append(os.open("/dev/ptmx", os.O_RDWR))
+except OSError:
+    print(len(terminals))
+"""
+    async with open_box() as box:
+        assert 8 <= int((await box.python(program)).stdout) <= 256
+
+
 async def test_filling_memory_with_empty_files_is_bounded(open_box: OpenBox) -> None:
     program = """
 import itertools

@@ -64,6 +64,7 @@ _LINKS = {
     "/var/tmp": "/tmp",  # noqa: S108
     "/workspace": "home/user",
 }
+_TERMINALS = 64
 _BASE = "/tmp"  # noqa: S108 - where the new root is put together; nothing is written there
 _SAFE = kernel.MS_NOSUID | kernel.MS_NODEV
 _READ_ONLY = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
@@ -179,7 +180,9 @@ def _add_devices(memory_mb: int) -> None:
         kernel.mount(f"/dev/{name}", f"dev/{name}", None, kernel.MS_BIND)
     os.mkdir("dev/pts")
     flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
-    kernel.mount("devpts", "dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620")
+    # There are only some thousands for the whole machine: kernel.pty.max, less its reserve.
+    options = f"newinstance,ptmxmode=0666,mode=620,max={_TERMINALS}"
+    kernel.mount("devpts", "dev/pts", "devpts", flags, options)
     os.mkdir("dev/shm")
     _add_memory("dev/shm", memory_mb // 4)
 

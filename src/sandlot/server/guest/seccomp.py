@@ -7,7 +7,8 @@ kernel. `clone3` does as well, since its flags are in memory where a filter cann
 then use `clone`, whose flags are checked.
 
 ptrace and process_vm_* stay allowed for debuggers: PID 1 is not dumpable, and there is nothing else
-to attach to.
+to attach to. That does not keep its resource limits from being set, which would end it: prlimit is
+denied for PID 1.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
+    # uses up what the whole machine has of something (fs.aio-max-nr)
+    "io_setup": (206, 0),
     # placement of memory of other processes
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
@@ -95,6 +98,8 @@ _CLONE3 = 435
 _INSPECTED = {  # calls whose arguments decide
     "clone": (56, 220),
     "socket": (41, 198),
+    "socketpair": (53, 199),
+    "prlimit64": (302, 261),
     "ioctl": (16, 29),
     "personality": (135, 92),
 }
@@ -185,7 +190,12 @@ def compile_filter(machine: str | None = None) -> bytes:
     asm.load(_ARGUMENTS)
     asm.jump(_JUMP_ANY_BIT, _CLONE_NAMESPACES, "denied", "allowed")
 
+    asm.label("prlimit64")
+    asm.load(_ARGUMENTS)
+    asm.jump(_JUMP_EQUAL, 1, "denied", "allowed")
+
     asm.label("socket")
+    asm.label("socketpair")
     asm.load(_ARGUMENTS)
     for family in _ALLOWED_FAMILIES:
         asm.jump(_JUMP_EQUAL, family, "allowed")
