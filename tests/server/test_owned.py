@@ -94,6 +94,16 @@ def test_the_key_is_nowhere_to_be_read(owned: Owned, tmp_path: Path) -> None:
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
+def test_nobody_else_can_read_what_it_writes(owned: Owned, tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    place.mkdir(mode=0o755)  # its owner's, and so left as it is
+    owned.say(**configuration(tmp_path, ephemeral=False))
+    _ = owned.hear()["ready"]
+    names = {path.name for path in place.iterdir() if path.stat().st_mode & 0o077}
+    assert names == set()
+    assert (place / "sandlot.db").exists()
+
+
 def test_ends_with_its_owner_even_if_the_socket_stays_open(owned: Owned, tmp_path: Path) -> None:
     owner = subprocess.Popen(["sleep", "1000"])
     owned.say(**configuration(tmp_path, owner_pid=owner.pid))

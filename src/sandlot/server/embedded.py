@@ -42,6 +42,7 @@ class Configuration(BaseModel):
 
 def run_embedded(descriptor: int) -> int:
     """Serve the owner at the other end of a socket; return an exit code."""
+    _ = os.umask(0o077)  # the data directory may be one that others can read
     with socket.socket(fileno=descriptor) as owner:
         owner.set_inheritable(False)
         return asyncio.run(_run(owner))

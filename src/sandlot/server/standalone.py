@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 from .logs import configure_logs
 from .options import Options
@@ -17,6 +18,7 @@ _log = logging.getLogger("sandlot.server")
 
 async def run_standalone(options: Options) -> int:
     """Serve until a signal comes; return an exit code."""
+    _ = os.umask(0o077)  # the data directory may be one that others can read
     configure_logs(options.log_level)
     _log.info("starting", extra={"settings": options.model_dump(mode="json")})
     try:
