@@ -15,6 +15,7 @@ __all__ = ["Retry"]
 T = TypeVar("T")
 
 _TRANSIENT = frozenset({429, 502, 503, 504})
+_UNCERTAIN = frozenset({502, 504})  # from a proxy perhaps, behind which the request had its effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
 
 def _resend(request: Request, retry: Retry) -> Flow[Response]:
     give_up: float | None = None
-    lost: TransportError | None = None
+    lost: TransportError | Response | None = None
     attempt = 0
     while True:
         attempt += 1
@@ -85,6 +86,8 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
                 return response
             failure: TransportError | Response = response
             wanted = retry_after(response.headers.get("retry-after"))
+            if response.status in _UNCERTAIN:
+                lost = response
         except TransportError as exc:
             if not (exc.outcome == "not_started" or request.is_idempotent):
                 raise
@@ -96,9 +99,9 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
             give_up = moment + retry.total
         seconds = retry.pause(attempt) if wanted is None else wanted
         if attempt >= retry.attempts or moment + seconds > give_up:
-            if lost is not None:  # that a later attempt had no effect says nothing about it
-                raise lost
-            if isinstance(failure, Response):
-                return failure
-            raise failure
+            # That a later attempt had no effect says nothing about one with an unknown outcome.
+            last = failure if lost is None else lost
+            if isinstance(last, Response):
+                return last
+            raise last
         yield Pause(seconds)

@@ -12,6 +12,7 @@ import pytest
 from sandlot._flow import Flow, Method, Now, Pause, Request, Response, Step, send
 from sandlot._retry import Retry, retrying
 from sandlot.errors import (
+    AgentError,
     APIError,
     ConfigurationError,
     ConnectError,
@@ -90,6 +91,14 @@ def test_what_may_have_happened_is_not_forgotten(play: Play, last: Any) -> None:
     flow = again(Request("POST", "/", headers=KEY), Retry(attempts=2, jitter=0))
     with pytest.raises(TransportError, match="lost") as caught:
         play(flow, LOST, None, last)
+    assert caught.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_nor_is_what_may_have_happened_behind_a_proxy(play: Play, status: int) -> None:
+    policy = Retry(attempts=2, jitter=0)
+    with pytest.raises(AgentError) as caught:
+        play(again(Request("DELETE", "/"), policy), answer(b"", status), None, answer(b"", 503))
     assert caught.value.outcome == "unknown"
 
 
