@@ -250,3 +250,9 @@ def test_another_agent_error_may_have_run(play: Play) -> None:
         play(execute("a"), problem("agent_error", 502, "guest is gone"))
     assert caught.value.outcome == "unknown"
     assert not caught.value.is_retryable
+
+
+def test_a_stream_through_a_proxy_that_knows_no_websockets(play: Play) -> None:
+    with pytest.raises(UnexpectedResponseError, match="200 instead of a WebSocket") as caught:
+        play(commands.open_stream(ID), answer(b"<html></html>"))
+    assert caught.value.outcome == "not_started"

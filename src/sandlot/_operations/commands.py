@@ -146,7 +146,13 @@ def execute(server: Server, sandbox_id: str, command: Command, *, check: bool) -
 def open_stream(sandbox_id: str) -> Flow[None]:
     """Open the conversation in which a command is run; nothing runs yet."""
     where = sandboxes.at(sandbox_id, "exec/stream")
-    _ = yield from send(Request("GET", where, stream=True))
+    response = yield from send(Request("GET", where, stream=True))
+    if response.status != 101:
+        raise UnexpectedResponseError(
+            f"GET {where}: the answer is {response.status} instead of a WebSocket: a proxy does not"
+            " let them through, or base_url is wrong. Nothing was run",
+            request_id=response.headers.get("x-request-id"),
+        )
 
 
 def _has_additions(command: Command) -> bool:
