@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from sandlot._flow import Pause, Request, Server
+from sandlot._flow import Pause, Request, Response, Server
 from sandlot._operations import sandboxes
 from sandlot.errors import (
+    AgentError,
+    APIError,
     ConflictError,
     ConnectError,
     InvalidArgumentError,
@@ -149,6 +151,20 @@ def test_a_create_without_an_answer_that_cannot_be_undone_says_so(play: Play) ->
     assert "may exist" in caught.value.__notes__[0]
 
 
+def test_a_create_that_a_proxy_gave_up_is_undone(play: Play) -> None:
+    with pytest.raises(AgentError) as caught:
+        play(create(), answer(b"<html>504</html>", 504), info(), answer(b"", 204))
+    assert [request.method for request in play.sent] == ["POST", "POST", "DELETE"]
+    assert caught.value.outcome == "not_started"
+
+
+@pytest.mark.parametrize("failure", [problem("agent_error", 502), answer(b"<html></html>", 503)])
+def test_a_create_that_failed_is_not_undone(play: Play, failure: Response) -> None:
+    with pytest.raises(APIError):
+        play(create(), failure)
+    assert len(play.sent) == 1
+
+
 def test_a_create_that_never_left_is_not_undone(play: Play) -> None:
     with pytest.raises(ConnectError):
         play(create(), ConnectError("no"))
@@ -233,6 +249,11 @@ def test_connect_takes_any_id_on_an_original_server(play: Play) -> None:
 def test_destroy_does_not_mind_that_it_is_gone(play: Play) -> None:
     play(sandboxes.destroy(ID), problem("not_found", 404))
     Play()(play.undo(), answer(b"", 204))
+
+
+def test_destroy_does_not_believe_a_proxy_that_it_is_gone(play: Play) -> None:
+    with pytest.raises(NotFoundError):
+        play(sandboxes.destroy(ID), answer(b"<html>404</html>", 404))
 
 
 def test_destroy_does_mind_other_errors(play: Play) -> None:

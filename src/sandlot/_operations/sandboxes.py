@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +25,7 @@ from .._flow import (
     send,
 )
 from ..errors import (
+    APIError,
     ConflictError,
     InvalidArgumentError,
     NotFoundError,
@@ -86,8 +86,10 @@ def create(
         yield Undo(lambda: _undo_create(request))
     try:
         info = yield from fetch(SandboxInfo, request)
-    except TransportError as exc:
-        if idempotency_key is None and exc.outcome == "unknown":
+    except (TransportError, APIError) as exc:
+        # An error without a code is not the server's, but of a proxy that gave up waiting for it.
+        lost = isinstance(exc, TransportError) or exc.code == "unknown"
+        if idempotency_key is None and lost and exc.outcome == "unknown":
             yield from _undo_lost(request, exc)
         raise
     yield Undo(lambda: destroy(info.id, timeout=_UNDO_TIMEOUT))
@@ -226,7 +228,7 @@ def _undo_create(request: Request) -> Flow[None]:
     yield from _delete(Request("DELETE", at(info.id), timeout=_UNDO_TIMEOUT))
 
 
-def _undo_lost(request: Request, failure: TransportError) -> Flow[None]:
+def _undo_lost(request: Request, failure: TransportError | APIError) -> Flow[None]:
     try:
         yield from _undo_create(request)
     except SandlotError:
@@ -237,8 +239,11 @@ def _undo_lost(request: Request, failure: TransportError) -> Flow[None]:
 
 
 def _delete(request: Request) -> Flow[None]:
-    with contextlib.suppress(NotFoundError):
+    try:
         yield from execute(request)
+    except NotFoundError as exc:
+        if exc.code != "not_found":  # not the server says so, but something on the way to it
+            raise
 
 
 def _find(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
