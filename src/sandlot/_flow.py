@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from . import errors
 from ._failures import from_response
@@ -170,13 +170,21 @@ def decode(kind: type[T], request: Request, response: Response) -> T:
     """Read the JSON of a response as a `kind`."""
     try:
         result: T = _adapter(kind).validate_json(response.content)
-    except ValueError as exc:  # pydantic's ValidationError is one
+    except ValidationError as exc:
         raise errors.UnexpectedResponseError(
-            f"{request.method} {request.path}: the answer does not match the contract: {exc}",
+            f"{request.method} {request.path}: the answer does not match the contract:"
+            f" {explain(exc)}",
             outcome="finished",
             request_id=response.headers.get("x-request-id"),
         ) from exc
     return result
+
+
+def explain(error: ValidationError) -> str:
+    """Say in a line what is wrong, without quoting it: there may be secrets in it."""
+    problems = error.errors(include_input=False, include_url=False)
+    said = [": ".join([*map(str, problem["loc"]), problem["msg"]]) for problem in problems[:10]]
+    return "; ".join(said)
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}

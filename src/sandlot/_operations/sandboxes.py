@@ -18,6 +18,7 @@ from .._flow import (
     Undo,
     decode,
     execute,
+    explain,
     fetch,
     now,
     path,
@@ -216,9 +217,7 @@ def _creation(**fields: Any) -> dict[str, Any]:
     try:
         model = CreateSandboxRequest.model_validate(fields, strict=True)
     except ValidationError as exc:
-        problem = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise InvalidArgumentError(f"{where}: {problem['msg']}") from None
+        raise InvalidArgumentError(explain(exc)) from None
     return model.to_dict()
 
 
