@@ -229,6 +229,20 @@ async def test_a_create_gives_the_same_sandbox_when_awaited_again(server: Toy) -
     assert server.asked == [CREATE]
 
 
+async def test_a_create_can_be_a_task(server: Toy) -> None:
+    async with awaiting(server) as client:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(client.sandboxes.create())
+        assert (await task).id == ID
+        given_up = client.sandboxes.create()
+        given_up.close()
+        refused = client.sandboxes.create()
+        with pytest.raises(RuntimeError, match="no time"):
+            _ = refused.throw(RuntimeError("no time"))
+        refused.close()
+    assert server.asked == [CREATE]
+
+
 def test_one_client_for_several_event_loops(server: Toy) -> None:
     client = awaiting(server)
 

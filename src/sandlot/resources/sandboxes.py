@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from types import TracebackType
 
 from .._flow import Flow
@@ -274,17 +274,42 @@ class AsyncSandboxes(AsyncResource):
         return AsyncCreation(self._transport, creation)
 
 
-class AsyncCreation:
+class AsyncCreation(Coroutine[object, None, AsyncSandbox]):
     """A sandbox that was asked for.
 
     Await it for the sandbox, or use it as a context manager to have the sandbox destroyed at the
-    end: `async with client.sandboxes.create() as sandbox`.
+    end: `async with client.sandboxes.create() as sandbox`. It is a coroutine, as tasks are made of
+    nothing else: `group.create_task(client.sandboxes.create())`.
     """
 
     def __init__(self, transport: AsyncTransport, creation: Flow[SandboxInfo]) -> None:
         self._transport = transport
         self._creation = creation
         self._sandbox: AsyncSandbox | None = None
+        self._steps: Coroutine[object, None, AsyncSandbox] | None = None
+
+    def send(self, value: None, /) -> object:
+        """Go on, for a task."""
+        return self._coroutine().send(value)
+
+    def throw(
+        self,
+        kind: type[BaseException] | BaseException,
+        exc: object = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> object:
+        """Go on with an exception, for a task."""
+        error = next((given for given in (kind, exc) if isinstance(given, BaseException)), None)
+        if error is None:
+            assert isinstance(kind, type)
+            error = kind()
+        return self._coroutine().throw(error.with_traceback(traceback) if traceback else error)
+
+    def close(self) -> None:
+        """Give it up, for a task."""
+        self._coroutine().close()
+        self._creation.close()
 
     def __await__(self) -> Generator[object, None, AsyncSandbox]:
         return self._create().__await__()
@@ -304,6 +329,11 @@ class AsyncCreation:
     def __del__(self) -> None:
         if inspect.getgeneratorstate(self._creation) == inspect.GEN_CREATED:
             warnings.warn("sandboxes.create() was never awaited", RuntimeWarning, stacklevel=2)
+
+    def _coroutine(self) -> Coroutine[object, None, AsyncSandbox]:
+        if self._steps is None:
+            self._steps = self._create()
+        return self._steps
 
     async def _create(self) -> AsyncSandbox:
         if self._sandbox is None:
