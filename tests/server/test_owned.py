@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -102,6 +103,21 @@ def test_nobody_else_can_read_what_it_writes(owned: Owned, tmp_path: Path) -> No
     names = {path.name for path in place.iterdir() if path.stat().st_mode & 0o077}
     assert names == set()
     assert (place / "sandlot.db").exists()
+
+
+def test_takes_the_descriptors_that_it_may_have(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        owned = Owned()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    owned.say(**configuration(tmp_path))
+    _ = owned.hear()["ready"]
+    limits = psutil.Process(owned.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert limits == (min(hard % (1 << 64), 1 << 16), hard)
+    owned.socket.close()
+    assert owned.wait() == 0
 
 
 def test_ends_with_its_owner_even_if_the_socket_stays_open(owned: Owned, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Generator
@@ -20,6 +21,7 @@ from .plane import ControlPlane
 
 __all__ = ["Server", "listen"]
 
+_DESCRIPTORS = 1 << 16
 _GRACE = 2  # seconds for answers that are on their way when the server stops
 _PING_INTERVAL = 15.0
 _KEEP_ALIVE = 60
@@ -59,6 +61,7 @@ class Server(uvicorn.Server):
         Raises:
             StartError: It cannot start; the message says why.
         """
+        _allow_descriptors()
         async with self.app.router.lifespan_context(self.app):
             await self.serve([listener])
 
@@ -110,6 +113,14 @@ class _HttpProtocol(HttpToolsProtocol):
             head += name + b": " + value + b"\r\n"
         self.transport.write(head + b"\r\n" + bytes(response.body))
         self.transport.close()
+
+
+def _allow_descriptors() -> None:
+    """Take more descriptors if they may be had: clients, commands and files need some each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sandlot.server.engine.base import EngineError, Exit
+from sandlot.server.engine.base import EngineError, Exit, FileAccessError
 from sandlot.server.engine.local import engine
 from sandlot.server.engine.local.cgroups import Place
 
-from .conftest import Box, OpenBox, spec
+from .conftest import Box, OpenBox, read_line, spec
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the local engine needs Linux"),
@@ -169,6 +169,32 @@ async def test_limits_are_told(open_box: OpenBox) -> None:
         )
         assert (core, file_size, processes) == ("0", "3072", "512")
         assert int(descriptors) <= 16384
+
+
+async def test_descriptors_on_the_way_are_used_up(open_box: OpenBox) -> None:
+    program = """
+import array, socket, time
+pairs = []
+rights = array.array("i", [0] * 250)
+try:
+    while True:
+        pairs.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+        for _ in range(8):
+            pairs[-1][0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+except OSError as error:
+    print(error.strerror)
+time.sleep(600)
+"""
+    async with open_box() as box:
+        process = await box.start_python(program)
+        assert await read_line(process) == b"Too many references: cannot splice\n"
+        for path in ("/etc/hosts", "new"):
+            with pytest.raises(FileAccessError, match="Too many references"):
+                await (box.sandbox.open_reader(path) if path != "new" else box.write(path, b""))
+        await process.kill()
+        await process.close()
+        assert (await box.shell("ls -A")).stdout == b""
+        await box.write("new", b"alive")
 
 
 def own_badness() -> int:

@@ -124,13 +124,21 @@ class Agent:
             if "lost" in message:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             answer = operation(request, message, fds)
+            if answer is not None:
+                self._hand_over(request, *answer)
         except OSError as error:
             number = error.errno or 0
             self._tell({"request": request, "error": number, "text": error.strerror or str(error)})
-        else:
-            if answer is not None:
-                self._tell({"request": request, **answer[0]}, answer[1])
-                wire.close_all(answer[1])
+
+    def _hand_over(self, request: int, answer: dict[str, object], fds: list[int]) -> None:
+        """Answer; descriptors may be refused where others of the same user have many on the way."""
+        try:
+            self._tell({"request": request, **answer}, fds)
+        except OSError:
+            self._files.abort(request)  # nobody else knows of a file that was to be written
+            raise
+        finally:
+            wire.close_all(fds)
 
     def _tell(self, message: dict[str, object], fds: list[int] | None = None) -> None:
         try:

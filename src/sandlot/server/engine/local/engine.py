@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import secrets
 import sys
 from collections.abc import Mapping
@@ -123,7 +124,7 @@ class LocalEngine:
         limits = {
             "core": 0,  # the host may feed cores to a program of its own
             "fsize": spec.disk_mb * _MIB,
-            "nofile": _DESCRIPTORS,
+            "nofile": _descriptors(),
             "nproc": _PROCESSES,
         }
         if record.group is not None:
@@ -179,6 +180,16 @@ class LocalEngine:
             pause="freeze" if FREEZE in controllers else "stop",
             reason=reason if missing else None,
         )
+
+
+def _descriptors() -> int:
+    """Return how many descriptors a process of a sandbox may have: far fewer than the server.
+
+    That is also how many may be on the way between processes of one user before the kernel refuses
+    to send more (unix(7), ETOOMANYREFS), and the server may be that user.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _DESCRIPTORS if soft == resource.RLIM_INFINITY else min(_DESCRIPTORS, soft // 2)
 
 
 def _find_cgroups(territory: Territory) -> Cgroups:
