@@ -110,8 +110,9 @@ class Traces:
             for line in Path("/proc/self/mounts").read_text().splitlines()
             if str(self.data_dir) in line
         ]
-        homes = self.data_dir / "sandboxes"
-        left += [f"directory {home}" for home in (homes.iterdir() if homes.exists() else ())]
+        # Whoever cleans up may remove the directory between two looks at it.
+        with contextlib.suppress(FileNotFoundError):
+            left += [f"directory {home}" for home in (self.data_dir / "sandboxes").iterdir()]
         return left
 
 
