@@ -43,6 +43,14 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Port:
+    """A TCP port in a sandbox, which the server passes requests on to."""
+
+    sandbox_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A request to be sent."""
 
@@ -59,6 +67,9 @@ class Request:
     """The body of a successful response is not read, but left to who performs the operation."""
     timeout: float | None = None
     """Seconds to wait for an answer; the client's own timeout if None."""
+    port: Port | None = None
+    """Where it goes, if not to the server's own API. What answers is a program in a
+    sandbox: nothing is concluded from what it says, and nothing sent again because of it."""
 
     @property
     def is_idempotent(self) -> bool:

@@ -58,7 +58,7 @@ def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
         step = next(flow)
         while True:
             try:
-                if isinstance(step, Request) and retry.attempts > 1:
+                if isinstance(step, Request) and step.port is None and retry.attempts > 1:
                     reply = yield from _resend(step, retry)
                 else:
                     reply = yield step

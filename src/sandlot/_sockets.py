@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,10 +34,6 @@ from .errors import ConnectError, RequestTimeoutError, TransportError, Unexpecte
 _CLOSE_TIMEOUT = 2.0
 """Seconds to wait for the server to agree to the end of a conversation."""
 
-_PING_INTERVAL = 20.0
-_PONG_TIMEOUT = None
-"""Pongs wait behind output that nobody has read yet, so their absence says nothing; but a ping
-that is not acknowledged lets TCP find out that the server is gone."""
 _GONE_AFTER = 60.0
 """Seconds after which a server that acknowledges nothing is taken for gone."""
 
@@ -51,6 +48,13 @@ class Address:
     timeout: float
     tls: ssl.SSLContext | None
     proxy: str | Literal[True] | None
+    at: tuple[str, int] | None = None
+    """Where to connect, if not where the URL says; no proxy is used then."""
+    max_size: int | None = None
+    """Largest message in bytes."""
+    ping_interval: float | None = 20.0
+    """Seconds between pings. Pongs wait behind what nobody has read yet, so their absence says
+    nothing; but a ping that is not acknowledged lets TCP find out that the server is gone."""
 
 
 class ClosedError(ConnectionError):
@@ -91,6 +95,7 @@ class Socket:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._pong: threading.Event | None = None
 
     @property
     def subprotocol(self) -> str | None:
@@ -111,6 +116,15 @@ class Socket:
         """End the conversation."""
         self._connection.close()
 
+    def ping(self) -> None:
+        """Ask whether anybody is there."""
+        with _closed():
+            self._pong = self._connection.ping()
+
+    def is_answered(self) -> bool:
+        """Tell whether the last ping came back. It comes after all that was sent before it."""
+        return self._pong is None or self._pong.is_set()
+
     def abort(self) -> None:
         """Drop the connection at once."""
         with contextlib.suppress(OSError):
@@ -123,6 +137,7 @@ class AsyncSocket:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
+        self._pong: asyncio.Future[float] | None = None
 
     @property
     def subprotocol(self) -> str | None:
@@ -146,6 +161,15 @@ class AsyncSocket:
         """End the conversation."""
         await self._connection.close()
 
+    async def ping(self) -> None:
+        """Ask whether anybody is there."""
+        with _closed():
+            self._pong = asyncio.ensure_future(await self._connection.ping())
+
+    def is_answered(self) -> bool:
+        """Tell whether the last ping came back. It comes after all that was sent before it."""
+        return self._pong is None or self._pong.done()
+
     def abort(self) -> None:
         """Drop the connection at once, from whatever thread."""
         with contextlib.suppress(RuntimeError):  # its event loop is closed, and it with it
@@ -159,17 +183,18 @@ def open_socket(address: Address) -> Socket | Response:
             # Entered by hand because it is closed elsewhere; connecting without is deprecated.
             connection = connect(
                 address.url,
+                sock=None if address.at is None else _dial(address.at, address.timeout),
                 create_connection=_Connection,
                 additional_headers=address.headers,
                 user_agent_header=None,
                 subprotocols=[Subprotocol(address.subprotocol)],
                 compression=None,
                 open_timeout=address.timeout,
-                ping_interval=_PING_INTERVAL,
-                ping_timeout=_PONG_TIMEOUT,
+                ping_interval=address.ping_interval,
+                ping_timeout=None,
                 close_timeout=_CLOSE_TIMEOUT,
-                max_size=None,
-                proxy=address.proxy,
+                max_size=address.max_size,
+                proxy=None if address.at else address.proxy,
                 ssl=address.tls,
             ).__enter__()
             _watch(connection.socket)
@@ -180,27 +205,36 @@ def open_socket(address: Address) -> Socket | Response:
 
 async def async_open_socket(address: Address) -> AsyncSocket | Response:
     """Connect; return the connection, or the answer of a server that refuses it."""
+    at = address.at
+    place: dict[str, Any] = {} if at is None else {"host": at[0], "port": at[1]}
     try:
         with _translated(address):
             connection = await async_connect(
                 address.url,
+                **place,
                 create_connection=_AsyncConnection,
                 additional_headers=address.headers,
                 user_agent_header=None,
                 subprotocols=[Subprotocol(address.subprotocol)],
                 compression=None,
                 open_timeout=address.timeout,
-                ping_interval=_PING_INTERVAL,
-                ping_timeout=_PONG_TIMEOUT,
+                ping_interval=address.ping_interval,
+                ping_timeout=None,
                 close_timeout=_CLOSE_TIMEOUT,
-                max_size=None,
-                proxy=address.proxy,
+                max_size=address.max_size,
+                proxy=None if address.at else address.proxy,
                 ssl=address.tls,
             )
             _watch(connection.transport.get_extra_info("socket"))
             return AsyncSocket(connection)
     except _RefusedError as exc:
         return exc.response
+
+
+def _dial(place: tuple[str, int], timeout: float) -> socket.socket:
+    connection = socket.create_connection(place, timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def _watch(connection: Any) -> None:

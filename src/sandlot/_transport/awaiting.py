@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
-from .._flow import Flow, Pause, Request, Response, Step, Undo
+from .._flow import Flow, Pause, Port, Request, Response, Step, Undo
 from .._retry import Retry, retrying
 from ..errors import TransportError
 from .common import UNDO_RETRY, UNDO_TOTAL, Common, Endpoint, Local, build, length, log, logger
+from .ports import AsyncPortTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,6 +82,12 @@ class AsyncTransport(Common):
 
         await self._drive(flow, send, self._retry)
         return opened[-1]
+
+    def port_client(self, port: Port) -> httpx.AsyncClient:
+        """Return a client of the program that listens on a port."""
+        door, headers, options = self._port_options(port)
+        transport = AsyncPortTransport(door, headers, self._ready)
+        return httpx.AsyncClient(transport=transport, **options)
 
     async def begin(self) -> None:
         """Start the server of one's own, if there is one."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
-from .._flow import Flow, Pause, Request, Response, Step, Undo
+from .._flow import Flow, Pause, Port, Request, Response, Step, Undo
 from .._retry import Retry, retrying
 from ..errors import SandlotError, TransportError
 from .common import UNDO_RETRY, Common, Endpoint, Local, build, length, log, logger
+from .ports import PortTransport
 
 if TYPE_CHECKING:
     from .._sockets import Socket
@@ -81,6 +82,11 @@ class Transport(Common):
 
         self._drive(flow, send, self._retry)
         return opened[-1]
+
+    def port_client(self, port: Port) -> httpx.Client:
+        """Return a client of the program that listens on a port."""
+        door, headers, options = self._port_options(port)
+        return httpx.Client(transport=PortTransport(door, headers, self._ready), **options)
 
     def close(self) -> None:
         """Close all connections. May be repeated."""

@@ -7,11 +7,12 @@ import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
-from .._flow import Request, Server, encode
+from .._flow import Port, Request, Server, encode
 from .._multipart import Multipart
 from .._retry import Retry
 from ..errors import (
@@ -22,6 +23,7 @@ from ..errors import (
     SandlotError,
     TransportError,
 )
+from .ports import Door, credentials
 
 if TYPE_CHECKING:
     from .._sockets import Address
@@ -35,6 +37,8 @@ crosses with that has an unknown outcome."""
 _LIMITS = httpx.Limits(
     max_connections=None, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE
 )
+_LONGEST = 64 << 20
+"""Bytes of a message from a sandbox."""
 UNDO_RETRY = Retry(attempts=2, total=2.0)
 UNDO_TOTAL = 10.0
 """Seconds in which an abandoned operation must be undone."""
@@ -103,6 +107,8 @@ class Common:
             self._tls = endpoint.tls()
         return {
             "base_url": endpoint.base_url,
+            # Programs in sandboxes may set some, which are not for others, nor for the server.
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             "headers": endpoint.headers,
             "limits": _LIMITS,
             "proxy": endpoint.proxy,
@@ -112,20 +118,46 @@ class Common:
             "verify": self._tls if self._tls is not None else False,
         }
 
+    def port_url(self, port: Port) -> str:
+        """Return the address of a port (wrenn: always http, whatever the server's own is)."""
+        endpoint = self._known()
+        _ = credentials(endpoint.headers)
+        name = Door.of(endpoint.base_url, port).name.copy_with(scheme="http")
+        return str(name).removesuffix("/")
+
+    def _known(self) -> Endpoint:
+        """Return the server, which whoever has a sandbox of it has reached."""
+        if self._endpoint is None:
+            raise ConfigurationError("The client's own server has not been started")
+        return self._endpoint
+
+    def _port_options(self, port: Port) -> tuple[Door, dict[str, str], dict[str, Any]]:
+        endpoint = self._known()
+        door = Door.of(endpoint.base_url, port)
+        options = {"base_url": door.name, "timeout": _timeout(endpoint.timeout)}
+        return door, credentials(endpoint.headers), options
+
     def _address(self, request: Request, subprotocol: str) -> Address:
         from .._sockets import Address  # websockets is imported with the first stream
 
-        endpoint = self._endpoint
-        assert endpoint is not None
+        endpoint = self._known()
         if self._tls is None:
             self._tls = endpoint.tls()
+        url, headers, at = endpoint.base_url + request.path, endpoint.headers, None
+        if request.port is not None:
+            door = Door.of(endpoint.base_url, request.port)
+            url, headers = str(door.name.join(request.path)), credentials(headers)
+            at = None if door.at is None else (door.at.host, door.at.port or 80)
         return Address(
-            "ws" + endpoint.base_url.removeprefix("http") + request.path,
-            endpoint.headers,
+            "ws" + url.removeprefix("http"),
+            headers,
             subprotocol,
             _CONNECT_TIMEOUT,
-            self._tls if endpoint.base_url.startswith("https:") else None,
+            self._tls if url.startswith("https:") else None,
             endpoint.proxy or (True if endpoint.trust_environment else None),
+            at,
+            # What sandboxes send is not to fill the client's memory, and pings would count as use.
+            **({} if request.port is None else {"max_size": _LONGEST, "ping_interval": None}),
         )
 
     def _begun(self) -> Endpoint:
@@ -151,7 +183,7 @@ class Common:
         return error
 
     def _failure(self, request: Request, exc: httpx.HTTPError | httpx.InvalidURL) -> SandlotError:
-        what = f"{request.method} {request.path}"
+        what = describe(request)
         reason = str(exc) or type(exc).__name__
         if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
             return ConfigurationError(f"{what}: base_url cannot be used: {reason}")
@@ -174,6 +206,11 @@ class Common:
 
 def build(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
     headers = dict(request.headers)
+    where: httpx.URL | str = request.path
+    if request.port is not None:
+        _ = credentials(http.headers)
+        door = Door.of(http.base_url, request.port)
+        headers["Host"], where = door.host, door.url(request.path)
     content: Any = None
     if request.upload is not None:
         body = Multipart(request.upload)
@@ -188,7 +225,7 @@ def build(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Req
         headers["Accept-Encoding"] = "identity"  # so that Content-Length counts what arrives
     return http.build_request(
         request.method,
-        request.path,
+        where,
         content=content,
         headers=headers,
         params=request.params or None,
@@ -197,7 +234,7 @@ def build(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Req
 
 
 def _transport_error(request: Request, exc: httpx.HTTPError) -> TransportError:
-    what = f"{request.method} {request.path}"
+    what = describe(request)
     reason = str(exc) or type(exc).__name__
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         return ConnectError(
@@ -232,12 +269,17 @@ def length(answer: httpx.Response) -> int | None:
     return int(value) if value.isdecimal() else None
 
 
+def describe(request: Request) -> str:
+    port = request.port
+    where = "" if port is None else f" on port {port.number} of {port.sandbox_id}"
+    return f"{request.method} {request.path}{where}"
+
+
 def log(request: Request, answer: httpx.Response) -> None:
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug(
-            "%s %s -> %d (%s)",
-            request.method,
-            request.path,
+            "%s -> %d (%s)",
+            describe(request),
             answer.status_code,
             answer.headers.get("x-request-id", "no request id"),
         )
