@@ -10,7 +10,8 @@ it passes them on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -28,6 +29,7 @@ __all__ = [
     "FileReader",
     "FileWriter",
     "Output",
+    "PortClosedError",
     "Process",
     "SandboxGoneError",
     "SandboxHandle",
@@ -63,6 +65,10 @@ class UnknownTemplateError(EngineError):
 
 class SandboxGoneError(EngineError):
     """The sandbox died or was destroyed."""
+
+
+class PortClosedError(EngineError):
+    """Nothing in the sandbox listens on a port."""
 
 
 class FileAccessError(EngineError):
@@ -334,6 +340,24 @@ class SandboxHandle(Protocol):
 
         Raises:
             FileAccessError: The path is a directory or may not be written.
+        """
+        ...
+
+    async def connect(
+        self, port: int, factory: Callable[[], asyncio.Protocol]
+    ) -> asyncio.Transport:
+        """Connect to a program that listens on a TCP port of the loopback interface.
+
+        The connection is lost when the sandbox dies; while it is paused, nothing moves. How long a
+        connection may take to be made is the caller's to decide.
+
+        Args:
+            port: Which.
+            factory: Makes what is told of the connection.
+
+        Raises:
+            PortClosedError: Nothing listens there.
+            EngineError: The connection cannot be made.
         """
         ...
 

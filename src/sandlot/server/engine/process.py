@@ -3,7 +3,7 @@
 Its sandboxes are directories, and its programs are ordinary processes of the server's own user,
 which can do whatever that user can. It is for code that is trusted, on machines where nothing
 better works, and is only used when asked for by name. It runs on any POSIX system; without Linux's
-/proc, ending a command reaches its own process only.
+/proc, ending a command reaches its own process only. Ports of its sandboxes are those of the host.
 """
 
 from __future__ import annotations

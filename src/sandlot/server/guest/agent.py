@@ -1,8 +1,8 @@
 """The agent: serves one sandbox from the inside, as its PID 1.
 
-It starts programs, opens files, kills, stops and measures, and tells the server which programs
-ended. It has one thread, no rights and no data of anybody; when the server is gone it ends, and all
-that it served with it.
+It starts programs, opens files and connections, kills, stops and measures, and tells the server
+which programs ended. It has one thread, no rights and no data of anybody; when the server is gone
+it ends, and all that it served with it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from . import processes, wire
+from .dialing import dial
 from .files import Files
 
 __all__ = ["Agent", "listen_for_signals"]
@@ -68,6 +69,7 @@ class Agent:
             "create": self._create,
             "commit": self._commit,
             "abort": self._abort,
+            "dial": self._dial,
             "stop": self._stop,
             "continue": self._continue,
             "usage": self._usage,
@@ -241,6 +243,9 @@ class Agent:
     def _abort(self, _: int, message: wire.Message, __: list[int]) -> Answer:
         self._files.abort(wire.integer(message, "file"))
         return {}, []
+
+    def _dial(self, _: int, message: wire.Message, __: list[int]) -> Answer:
+        return {}, [dial(wire.integer(message, "port"), v6=wire.boolean(message, "v6"))]
 
     def _stop(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
         return {"done": processes.stop_everything()}, []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sandlot.server.engine.base import EngineError, SandboxGoneError
 from sandlot.server.guest import wire
@@ -63,6 +63,7 @@ class AgentClient:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
         self._gone = asyncio.Event()
+        self._farewells: list[Callable[[], None]] = []
         self._channel = Channel(sock, self._take, self._end)
 
     @property
@@ -73,6 +74,10 @@ class AgentClient:
     async def wait_gone(self) -> None:
         """Wait until the agent has ended or was let go."""
         _ = await self._gone.wait()
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Have something done, at once, when the agent has ended or was let go."""
+        self._farewells.append(callback)
 
     async def wait_ready(self) -> None:
         """Wait until the sandbox has been built.
@@ -190,6 +195,8 @@ class AgentClient:
         self._exits.clear()
         self._ready.add_done_callback(_ignore)
         self._gone.set()
+        for farewell in self._farewells:
+            farewell()
 
 
 def _gone() -> SandboxGoneError:

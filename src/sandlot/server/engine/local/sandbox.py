@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from sandlot.server.engine.base import (
 from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
+from .connections import Connections
 from .disk import DiskMeter
 from .files import LocalReader, LocalWriter
 from .process import LocalProcess
@@ -80,6 +82,7 @@ class LocalSandbox:
         self._freezer = freezer
         self._meter = meter
         self._disk = DiskMeter(home)
+        self._connections = Connections(agent)
 
     def __repr__(self) -> str:
         return f"LocalSandbox({self.id!r})"
@@ -104,6 +107,12 @@ class LocalSandbox:
     async def open_writer(self, path: str) -> FileWriter:
         """Prepare to make or replace a regular file."""
         return await LocalWriter.open(self._agent, path, self._limit)
+
+    async def connect(
+        self, port: int, factory: Callable[[], asyncio.Protocol]
+    ) -> asyncio.Transport:
+        """Connect to a program that listens on a TCP port."""
+        return await self._connections.open(port, factory)
 
     async def pause(self) -> None:
         """Freeze all processes."""
