@@ -10,9 +10,20 @@ from types import ModuleType
 import pytest
 
 import sandlot
-from sandlot import errors, events, models, results
+from sandlot import errors, events, executions, models, results
 
-PUBLIC = ["client", "config", "errors", "events", "models", "results", "sandbox"]
+PUBLIC = [
+    "charts",
+    "client",
+    "config",
+    "errors",
+    "events",
+    "executions",
+    "models",
+    "results",
+    "sandbox",
+    "tables",
+]
 
 
 def exported(module: ModuleType) -> list[str]:
@@ -35,9 +46,8 @@ def test_all_is_sorted_and_exists(module: ModuleType) -> None:
 
 
 def test_all_of_it_can_be_had_from_the_package() -> None:
-    assert set(exported(errors)) | set(exported(events)) | set(exported(results)) <= set(
-        exported(sandlot)
-    )
+    for module in (errors, events, executions, results):
+        assert set(exported(module)) <= set(exported(sandlot))
     for name in exported(sandlot):
         _ = getattr(sandlot, name)
     assert dir(sandlot) == exported(sandlot)

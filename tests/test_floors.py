@@ -13,7 +13,9 @@ import sandlot
 ROOT = Path(sandlot.__file__).parent
 FLOORS = [
     ["models"],
-    ["errors"],
+    ["errors", "_inside", "_json"],
+    ["charts", "tables"],
+    ["executions"],
     ["events", "results", "_failures"],
     ["_flow"],
     ["_operations"],

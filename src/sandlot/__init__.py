@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ._retry import (
         Retry,
     )
+    from .charts import (
+        Chart,
+    )
     from .client import (
         AsyncClient,
         Client,
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
         AgentError,
         APIError,
         AuthenticationError,
+        CodeFailedError,
+        CodeLostError,
+        CodeRunError,
+        CodeTimeoutError,
         CommandError,
         CommandFailedError,
         CommandTimeoutError,
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
         InternalServerError,
         InvalidArgumentError,
         InvalidRequestError,
+        KernelDiedError,
         LocalServerError,
         NoSpaceError,
         NotFoundError,
@@ -53,12 +61,27 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from .events import (
+        CodeClearEvent,
+        CodeEndEvent,
+        CodeErrorEvent,
+        CodeEvent,
+        CodeResultEvent,
+        CodeStderrEvent,
+        CodeStdoutEvent,
+        CodeUpdateEvent,
         StreamErrorEvent,
         StreamEvent,
         StreamExitEvent,
         StreamStartEvent,
         StreamStderrEvent,
         StreamStdoutEvent,
+    )
+    from .executions import (
+        CodeError,
+        CodeOutput,
+        CodeText,
+        Execution,
+        Result,
     )
     from .models import (
         Capabilities,
@@ -81,6 +104,9 @@ if TYPE_CHECKING:
         ExecStream,
         Sandbox,
     )
+    from .tables import (
+        Table,
+    )
 
 __all__ = [
     "APIError",
@@ -91,7 +117,23 @@ __all__ = [
     "AsyncSandbox",
     "AuthenticationError",
     "Capabilities",
+    "Chart",
     "Client",
+    "CodeClearEvent",
+    "CodeEndEvent",
+    "CodeError",
+    "CodeErrorEvent",
+    "CodeEvent",
+    "CodeFailedError",
+    "CodeLostError",
+    "CodeOutput",
+    "CodeResultEvent",
+    "CodeRunError",
+    "CodeStderrEvent",
+    "CodeStdoutEvent",
+    "CodeText",
+    "CodeTimeoutError",
+    "CodeUpdateEvent",
     "CommandError",
     "CommandFailedError",
     "CommandTimeoutError",
@@ -101,6 +143,7 @@ __all__ = [
     "ConnectError",
     "ExecResult",
     "ExecStream",
+    "Execution",
     "FileNotFoundInSandboxError",
     "Health",
     "HostHasSandboxesError",
@@ -108,6 +151,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidRequestError",
     "Isolation",
+    "KernelDiedError",
     "LocalServerError",
     "NoSpaceError",
     "NotFoundError",
@@ -116,6 +160,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "RequestTimeoutError",
+    "Result",
     "Retry",
     "Sandbox",
     "SandboxDestroyedError",
@@ -132,6 +177,7 @@ __all__ = [
     "StreamStartEvent",
     "StreamStderrEvent",
     "StreamStdoutEvent",
+    "Table",
     "TooLargeError",
     "TransportError",
     "UnavailableError",
@@ -147,18 +193,34 @@ __version__: str
 # does) imports no HTTP client.
 _HOMES = {
     "._retry": ("Retry",),
+    ".charts": ("Chart",),
     ".client": (
         "AsyncClient",
         "Client",
     ),
     ".config": ("Config",),
     ".events": (
+        "CodeClearEvent",
+        "CodeEndEvent",
+        "CodeErrorEvent",
+        "CodeEvent",
+        "CodeResultEvent",
+        "CodeStderrEvent",
+        "CodeStdoutEvent",
+        "CodeUpdateEvent",
         "StreamErrorEvent",
         "StreamEvent",
         "StreamExitEvent",
         "StreamStartEvent",
         "StreamStderrEvent",
         "StreamStdoutEvent",
+    ),
+    ".executions": (
+        "CodeError",
+        "CodeOutput",
+        "CodeText",
+        "Execution",
+        "Result",
     ),
     ".models": (
         "Capabilities",
@@ -179,6 +241,7 @@ _HOMES = {
         "ExecStream",
         "Sandbox",
     ),
+    ".tables": ("Table",),
 }
 
 

@@ -31,6 +31,11 @@
         * CommandFailedError                    it ended with an exit code other than 0
         * CommandTimeoutError (TimeoutError)    it was killed after its time limit
         * StreamClosedError (ConnectionError)   its stream ended before it did
+        * CodeRunError                          code went wrong; carries what it did so far
+            * CodeFailedError                   it raised
+            * CodeTimeoutError (TimeoutError)   it was interrupted after its time limit
+            * KernelDiedError                   its kernel ended, and with it the state
+            * CodeLostError (ConnectionError)   it ended while nobody was connected
 
 Each says in `outcome` whether what was asked for may have happened.
 """
@@ -40,12 +45,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from .executions import Execution
     from .results import ExecResult
 
 __all__ = [
     "APIError",
     "AgentError",
     "AuthenticationError",
+    "CodeFailedError",
+    "CodeLostError",
+    "CodeRunError",
+    "CodeTimeoutError",
     "CommandError",
     "CommandFailedError",
     "CommandTimeoutError",
@@ -57,6 +67,7 @@ __all__ = [
     "InternalServerError",
     "InvalidArgumentError",
     "InvalidRequestError",
+    "KernelDiedError",
     "LocalServerError",
     "NoSpaceError",
     "NotFoundError",
@@ -313,6 +324,36 @@ class CommandTimeoutError(CommandError, TimeoutError):
 
 class StreamClosedError(CommandError, ConnectionError):
     """The stream of a command ended before the command did."""
+
+
+class CodeRunError(CommandError):
+    """Code could not be run to its end, or did not do well.
+
+    Attributes:
+        execution: What it did, as far as it is known.
+    """
+
+    def __init__(
+        self, message: str, *, execution: Execution, outcome: Outcome = "finished"
+    ) -> None:
+        super().__init__(message, stdout=execution.stdout, stderr=execution.stderr, outcome=outcome)
+        self.execution: Execution = execution
+
+
+class CodeFailedError(CodeRunError):
+    """Code raised. The state of its context is as the code left it."""
+
+
+class CodeTimeoutError(CodeRunError, TimeoutError):
+    """Code was interrupted after its time limit."""
+
+
+class KernelDiedError(CodeRunError):
+    """The kernel ended while it ran code; the state of its context is lost."""
+
+
+class CodeLostError(CodeRunError, ConnectionError):
+    """Code ended while nobody was connected; a part of its output is lost."""
 
 
 _HINTS: dict[str, str] = {
