@@ -37,7 +37,16 @@ SPEECH = {
     "only one task at a time": "only one thread at a time",
 }
 """What the docstrings may say differently."""
-COLOURLESS = {"Collector", "LocalServer", "Seen", "Talker"}
+COLOURLESS = {
+    "Callbacks",
+    "Cell",
+    "Collector",
+    "LocalServer",
+    "Preparation",
+    "Seen",
+    "Source",
+    "Talker",
+}
 """Classes that both colours use."""
 ONLY_AWAITED = {"AsyncCreation", "AsyncPageRequest"}
 """What a plain call returns where the blocking one returns the result."""
@@ -95,7 +104,7 @@ def plain(node: ast.AST) -> list[str]:
         source = source.replace(awaited, blocking)
     source = source.replace("AsyncIterable[bytes] | Iterable[bytes]", "Iterable[bytes]")
     source = source.replace("Iterable[bytes] | Iterable[bytes]", "Iterable[bytes]")
-    source = re.sub(r"Awaitable\[(Page\[\w+\])\]", r"\1", source)
+    source = re.sub(r"Awaitable\[(Page\[\w+\]|None)\]", r"\1", source)
     source = re.sub(r"\n\s*\n", "\n", source)
     return [line.rstrip() for line in source.splitlines()]
 

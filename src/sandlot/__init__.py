@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         ConflictError,
         ConnectError,
+        ContextNotFoundError,
         FileNotFoundInSandboxError,
         HostHasSandboxesError,
         InternalServerError,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         CodeText,
         Execution,
         Result,
+        Variable,
     )
     from .models import (
         Capabilities,
@@ -141,6 +143,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectError",
+    "ContextNotFoundError",
     "ExecResult",
     "ExecStream",
     "Execution",
@@ -184,6 +187,7 @@ __all__ = [
     "UnexpectedResponseError",
     "UnsupportedByServerError",
     "UnsupportedError",
+    "Variable",
     "__version__",
 ]
 
@@ -221,6 +225,7 @@ _HOMES = {
         "CodeText",
         "Execution",
         "Result",
+        "Variable",
     ),
     ".models": (
         "Capabilities",

@@ -24,6 +24,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 from websockets.http11 import Response as Refusal
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection as Connection
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -121,6 +122,10 @@ class Socket:
         with _closed():
             self._pong = self._connection.ping()
 
+    def is_open(self) -> bool:
+        """Tell whether the other side has not hung up, as far as is known."""
+        return self._connection.state is State.OPEN
+
     def is_answered(self) -> bool:
         """Tell whether the last ping came back. It comes after all that was sent before it."""
         return self._pong is None or self._pong.is_set()
@@ -165,6 +170,11 @@ class AsyncSocket:
         """Ask whether anybody is there."""
         with _closed():
             self._pong = asyncio.ensure_future(await self._connection.ping())
+
+    def is_open(self) -> bool:
+        """Tell whether the other side has not hung up, as far as is known."""
+        here = asyncio.get_running_loop() is self._loop  # another one could not receive
+        return here and self._connection.state is State.OPEN
 
     def is_answered(self) -> bool:
         """Tell whether the last ping came back. It comes after all that was sent before it."""

@@ -62,6 +62,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectError",
+    "ContextNotFoundError",
     "FileNotFoundInSandboxError",
     "HostHasSandboxesError",
     "InternalServerError",
@@ -209,6 +210,10 @@ class NotFoundError(APIError):
     """404: there is no such thing."""
 
 
+class ContextNotFoundError(NotFoundError):
+    """There is no such context, or none any more."""
+
+
 class FileNotFoundInSandboxError(NotFoundError, FileNotFoundError):
     """The sandbox has no such file."""
 
@@ -353,7 +358,7 @@ class KernelDiedError(CodeRunError):
 
 
 class CodeLostError(CodeRunError, ConnectionError):
-    """Code ended while nobody was connected; a part of its output is lost."""
+    """Code could not be followed to its end."""
 
 
 _HINTS: dict[str, str] = {

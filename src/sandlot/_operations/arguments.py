@@ -12,6 +12,7 @@ from ..errors import InvalidArgumentError
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _KEY = re.compile(r"[A-Za-z0-9_:.-]{1,255}")
 SHELL = "/bin/sh"
+_LAST_PORT = 65535
 
 
 def text(value: Any, name: str) -> str:
@@ -105,6 +106,36 @@ def sandbox_id(value: Any) -> str:
     """Check the id of a sandbox: anything a server may have made up, nothing hostile."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise InvalidArgumentError(f"not the id of a sandbox: {value!r:.200}")
+    return value
+
+
+def port(value: Any) -> int:
+    """Check the number of a TCP port."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LAST_PORT:
+        raise InvalidArgumentError(f"not a port: {value!r:.100}; ports are 1 to {_LAST_PORT}")
+    return value
+
+
+def source(value: Any) -> str:
+    """Check code."""
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"code must be a str, not {type(value).__name__}")
+    try:
+        _ = value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidArgumentError(f"code is not valid Unicode: {exc.reason}") from exc
+    return value
+
+
+def language(value: Any) -> str:
+    """Check the name of a language."""
+    return filled_text(value, "language").strip().lower()
+
+
+def kernel_id(value: Any) -> str:
+    """Check the id of a context."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidArgumentError(f"not the id of a context: {value!r:.200}")
     return value
 
 

@@ -140,6 +140,11 @@ class KernelTalk:
         """What the `user_expressions` of the cell gave, as the reply has it."""
         return {} if self._cell is None else self._cell.answers
 
+    @property
+    def is_fresh(self) -> bool:
+        """The kernel has begun anew since the last cell, which the next one will be told."""
+        return self._is_fresh
+
     def begin(self, request: Message, *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
         """Take note that a cell is about to be sent.
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 import httpx
 
@@ -32,6 +33,7 @@ class AsyncTransport(Common):
         super().__init__(endpoint, retry, local)
         # Connections belong to the event loop they were made in, so each loop has its own.
         self._bound: dict[asyncio.AbstractEventLoop, _Bound] = {}
+        self._sockets: WeakSet[AsyncSocket] = WeakSet()
         self._undoing: set[asyncio.Task[object]] = set()
 
     async def run(self, flow: Flow[T]) -> T:
@@ -76,6 +78,7 @@ class AsyncTransport(Common):
             except TransportError as exc:
                 raise self._with_loss(exc) from exc
             if isinstance(answer, AsyncSocket):
+                self._sockets.add(answer)
                 opened.append(answer)
                 return Response(101)
             return answer
@@ -98,6 +101,8 @@ class AsyncTransport(Common):
         import asyncio
 
         self._closed = True
+        for socket in list(self._sockets):
+            socket.abort()
         here = asyncio.get_running_loop()
         for loop, bound in list(self._bound.items()):
             _ = self._bound.pop(loop, None)

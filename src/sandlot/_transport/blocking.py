@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 import httpx
 
@@ -29,6 +30,7 @@ class Transport(Common):
         super().__init__(endpoint, retry, local)
         self._http: httpx.Client | None = None
         self._lock = threading.Lock()
+        self._sockets: WeakSet[Socket] = WeakSet()
 
     def run(self, flow: Flow[T]) -> T:
         """Perform an operation; return its result."""
@@ -76,6 +78,7 @@ class Transport(Common):
             except TransportError as exc:
                 raise self._with_loss(exc) from exc
             if isinstance(answer, Socket):
+                self._sockets.add(answer)
                 opened.append(answer)
                 return Response(101)
             return answer
@@ -91,6 +94,8 @@ class Transport(Common):
     def close(self) -> None:
         """Close all connections. May be repeated."""
         self._closed = True
+        for socket in list(self._sockets):
+            socket.abort()
         if self._http is not None:
             self._http.close()
         if self._local is not None:

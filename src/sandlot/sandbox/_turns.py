@@ -6,10 +6,12 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
+
+T = TypeVar("T")
 
 
 def lock() -> threading.Lock:
@@ -36,14 +38,43 @@ def async_condition() -> asyncio.Condition:
     return asyncio.Condition()
 
 
-def call(callback: Callable[[str], object], text: str) -> None:
-    """Hand a piece of output to the user."""
-    _ = callback(text)
+def take(lock: threading.Lock, give_up: float | None) -> bool:
+    """Wait for a lock; return False if that takes too long."""
+    patience = left(give_up)
+    return lock.acquire(timeout=-1 if patience is None else min(patience, threading.TIMEOUT_MAX))
 
 
-async def async_call(callback: Callable[[str], object], text: str) -> None:
-    """Hand a piece of output to the user, who may have to be awaited."""
-    result = callback(text)
+async def async_take(lock: asyncio.Lock, give_up: float | None) -> bool:
+    """Wait for a lock; return False if that takes too long."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(left(give_up)):
+            return await lock.acquire()
+    except TimeoutError:
+        return False
+
+
+def sleep(seconds: float) -> None:
+    """Let time pass."""
+    time.sleep(seconds)
+
+
+async def async_sleep(seconds: float) -> None:
+    """Let time pass."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+def call(callback: Callable[[T], object], news: T) -> None:
+    """Hand something to the user."""
+    _ = callback(news)
+
+
+async def async_call(callback: Callable[[T], object], news: T) -> None:
+    """Hand something to the user, who may have to be awaited."""
+    result = callback(news)
     if inspect.isawaitable(result):
         _ = await result
 

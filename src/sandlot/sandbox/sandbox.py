@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .._operations import commands, files, sandboxes
-from .._resource import AsyncResource, Resource
-from .._transport import AsyncTransport, Transport
-from ..errors import SandlotError
-from ..models import SandboxInfo, SandboxMetrics
+from .._flow import Port
+from .._operations import arguments, commands
 from ..results import ExecResult
-from . import transfers
-from ._seen import Seen
+from .file_access import AsyncFileAccess, FileAccess
 from .streams import AsyncExecStream, ExecStream
-from .transfers import LocalPath, Progress
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ..executions import CodeError, Execution, Result
+    from .cells import AsyncCodeStream, CodeStream
+    from .code import AsyncCode, Code
+    from .contexts import AsyncCodeContext, CodeContext
 
 __all__ = ["AsyncSandbox", "Sandbox"]
 
-_logger = logging.getLogger("sandlot.sandbox")
 
-
-class Sandbox(Resource, Seen):
+class Sandbox(FileAccess):
     """A sandbox to work in.
 
     As a context manager it destroys what `create` made, and leaves alone what `get` or `connect`
     found.
     """
-
-    def __init__(self, transport: Transport, info: SandboxInfo, *, owned: bool = False) -> None:
-        Resource.__init__(self, transport)
-        Seen.__init__(self, info, owned=owned)
 
     def exec(
         self,
@@ -113,114 +100,105 @@ class Sandbox(Resource, Seen):
         )
         return ExecStream(self._transport, self._use(), command)
 
-    def upload(self, path: str, data: bytes) -> None:
-        """Write a small file, held in memory; missing directories are made.
+    @property
+    def code(self) -> Code:
+        """Contexts in which code runs and leaves its state."""
+        if self._code is None:
+            from .code import Code  # slow to import, and not always needed
 
-        The file appears with its whole content or not at all. Relative paths start at the home
-        directory.
-        """
-        self._run(files.write(self._use(), path, data))
+            self._code = Code(self._transport, self)
+        return self._code
 
-    def download(self, path: str) -> bytes:
-        """Read a small file into memory; `FileNotFoundInSandboxError` if there is none."""
-        return self._run(files.read(self._use(), path))
-
-    def stream_upload(self, path: str, stream: Iterable[bytes]) -> None:
-        """Write a file of any size, given in pieces; an open binary file will do.
-
-        If the pieces end with an exception, the file in the sandbox stays as it was.
-        """
-        self._run(files.stream_write(self._use(), path, stream))
-
-    def stream_download(self, path: str) -> Iterator[bytes]:
-        """Read a file of any size, piece by piece.
-
-        Raises:
-            FileNotFoundInSandboxError: There is no such file.
-            TransportError: The transfer broke off; what came so far is not the whole file.
-        """
-        return transfers.stream_download(self._transport, self._use(), path)
-
-    def upload_file(
-        self, path: str, source: LocalPath, *, progress: Progress | None = None
-    ) -> None:
-        """Write the file `source` of this machine to `path` in the sandbox."""
-        transfers.upload_file(self._transport, self._use(), path, source, progress)
-
-    def download_file(
-        self, path: str, target: LocalPath, *, progress: Progress | None = None
-    ) -> None:
-        """Write `path` in the sandbox to the file `target` of this machine, whole or not at all."""
-        transfers.download_file(self._transport, self._use(), path, target, progress)
-
-    def wait_ready(self, timeout: float = 30) -> SandboxInfo:
-        """Wait until the sandbox runs.
-
-        Raises:
-            SandboxTimeoutError: It does not after `timeout` seconds.
-            SandboxStateError: It never will by waiting: it is paused, failed or gone.
-        """
-        return self._see(self._run(sandboxes.wait_ready(self._use(), timeout=timeout)))
-
-    def ping(self) -> None:
-        """Reset the idle timer."""
-        self._run(sandboxes.ping(self._use()))
-
-    def pause(self) -> SandboxInfo:
-        """Freeze every process; `resume` lets them go on where they were."""
-        return self._see(self._run(sandboxes.suspend(self._use())))
-
-    def resume(self) -> SandboxInfo:
-        """Thaw a paused sandbox."""
-        return self._see(self._run(sandboxes.resume(self._use())))
-
-    def refresh(self) -> SandboxInfo:
-        """Look up the sandbox again."""
-        return self._see(self._run(sandboxes.get(self.id)))
-
-    def metrics(self, range: str | None = None) -> SandboxMetrics:
-        """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
-        return self._run(sandboxes.metrics(self._use(), range))
-
-    def destroy(self) -> None:
-        """Destroy the sandbox for good, its files included. May be repeated.
-
-        Ctrl-C or cancellation do not keep it from being done.
-        """
-        self._run(sandboxes.destroy(self.id))
-        self._forget()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
+    def run_code(
         self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self._is_to_be_destroyed():
-            return
-        try:
-            self.destroy()
-        except SandlotError as failure:
-            _logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
-            if exc is None:
-                raise
+        code: str,
+        language: str = "python",
+        *,
+        context: CodeContext | str | None = None,
+        timeout: float | None = 300,
+        max_output_bytes: int | None = None,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        on_result: Callable[[Result], object] | None = None,
+        on_error: Callable[[CodeError], object] | None = None,
+    ) -> Execution:
+        """Run code as a notebook does: what it defines is there for the next call.
+
+        Code that raises is no failure of this call: see `Execution.error`, or use
+        `Execution.check`. After `timeout` it is interrupted, and its state kept; if it ignores
+        that, its kernel is restarted, and `Execution.state_lost` says so.
+
+        Args:
+            code: What to run.
+            language: What it is written in, such as `python` or `bash`.
+            context: Where to run it, or the id of that; the usual one of the language if None.
+            timeout: Seconds that it may run; for ever if None.
+            max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
+            on_stdout: Called with each piece of standard output as it comes.
+            on_stderr: Called with each piece of standard error as it comes.
+            on_result: Called with each result as it comes.
+            on_error: Called with what the code raised.
+
+        Raises:
+            UnsupportedError: The template has no Jupyter server.
+            KernelDiedError: The kernel died; the next call gets a fresh one.
+            CodeLostError: It could not be followed to its end, and may have run.
+            CodeTimeoutError: Other code ran in the context all the time.
+        """
+        _ = self._use()
+        chosen = self.code.choose(language, context)
+        return chosen.run_code(
+            code,
+            timeout=timeout,
+            max_output_bytes=max_output_bytes,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+            on_result=on_result,
+            on_error=on_error,
+        )
+
+    def run_code_stream(
+        self,
+        code: str,
+        language: str = "python",
+        *,
+        context: CodeContext | None = None,
+        timeout: float | None = 300,
+        max_output_bytes: int | None = None,
+    ) -> CodeStream:
+        """Run code and read what it does meanwhile; the arguments are those of `run_code`."""
+        _ = self._use()
+        chosen = self.code.context(language) if context is None else context
+        return chosen.run_code_stream(code, timeout=timeout, max_output_bytes=max_output_bytes)
+
+    def get_url(self, port: int) -> str:
+        """Return the address of a TCP port of the sandbox; whoever asks there needs the API key.
+
+        Raises:
+            AuthenticationError: The client has only a token, which opens no port.
+        """
+        return self._transport.port_url(Port(self._use(), arguments.port(port)))
+
+    def proxy(self, port: int) -> httpx.Client:
+        """Return an HTTP client for a port of the sandbox, which is closed with the sandbox.
+
+        It connects to the server, so the port's name need not be known to any name server, unless
+        the server speaks TLS. What listens inside never sees the API key.
+        """
+        return self._doors.client(Port(self._use(), arguments.port(port)))
+
+    @property
+    def http_client(self) -> httpx.Client:
+        """HTTP client for port 8888, where Jupyter listens."""
+        return self.proxy(8888)
 
 
-class AsyncSandbox(AsyncResource, Seen):
+class AsyncSandbox(AsyncFileAccess):
     """A sandbox to work in.
 
     As a context manager it destroys what `create` made, and leaves alone what `get` or `connect`
     found.
     """
-
-    def __init__(
-        self, transport: AsyncTransport, info: SandboxInfo, *, owned: bool = False
-    ) -> None:
-        AsyncResource.__init__(self, transport)
-        Seen.__init__(self, info, owned=owned)
 
     async def exec(
         self,
@@ -293,99 +271,94 @@ class AsyncSandbox(AsyncResource, Seen):
         )
         return AsyncExecStream(self._transport, self._use(), command)
 
-    async def upload(self, path: str, data: bytes) -> None:
-        """Write a small file, held in memory; missing directories are made.
+    @property
+    def code(self) -> AsyncCode:
+        """Contexts in which code runs and leaves its state."""
+        if self._code is None:
+            from .code import AsyncCode  # slow to import, and not always needed
 
-        The file appears with its whole content or not at all. Relative paths start at the home
-        directory.
-        """
-        await self._run(files.write(self._use(), path, data))
+            self._code = AsyncCode(self._transport, self)
+        return self._code
 
-    async def download(self, path: str) -> bytes:
-        """Read a small file into memory; `FileNotFoundInSandboxError` if there is none."""
-        return await self._run(files.read(self._use(), path))
-
-    async def stream_upload(
-        self, path: str, stream: AsyncIterable[bytes] | Iterable[bytes]
-    ) -> None:
-        """Write a file of any size, given in pieces; an open binary file will do.
-
-        If the pieces end with an exception, the file in the sandbox stays as it was.
-        """
-        await self._run(files.stream_write(self._use(), path, stream))
-
-    def stream_download(self, path: str) -> AsyncIterator[bytes]:
-        """Read a file of any size, piece by piece.
-
-        Raises:
-            FileNotFoundInSandboxError: There is no such file.
-            TransportError: The transfer broke off; what came so far is not the whole file.
-        """
-        return transfers.async_stream_download(self._transport, self._use(), path)
-
-    async def upload_file(
-        self, path: str, source: LocalPath, *, progress: Progress | None = None
-    ) -> None:
-        """Write the file `source` of this machine to `path` in the sandbox."""
-        await transfers.async_upload_file(self._transport, self._use(), path, source, progress)
-
-    async def download_file(
-        self, path: str, target: LocalPath, *, progress: Progress | None = None
-    ) -> None:
-        """Write `path` in the sandbox to the file `target` of this machine, whole or not at all."""
-        await transfers.async_download_file(self._transport, self._use(), path, target, progress)
-
-    async def wait_ready(self, timeout: float = 30) -> SandboxInfo:
-        """Wait until the sandbox runs.
-
-        Raises:
-            SandboxTimeoutError: It does not after `timeout` seconds.
-            SandboxStateError: It never will by waiting: it is paused, failed or gone.
-        """
-        return self._see(await self._run(sandboxes.wait_ready(self._use(), timeout=timeout)))
-
-    async def ping(self) -> None:
-        """Reset the idle timer."""
-        await self._run(sandboxes.ping(self._use()))
-
-    async def pause(self) -> SandboxInfo:
-        """Freeze every process; `resume` lets them go on where they were."""
-        return self._see(await self._run(sandboxes.suspend(self._use())))
-
-    async def resume(self) -> SandboxInfo:
-        """Thaw a paused sandbox."""
-        return self._see(await self._run(sandboxes.resume(self._use())))
-
-    async def refresh(self) -> SandboxInfo:
-        """Look up the sandbox again."""
-        return self._see(await self._run(sandboxes.get(self.id)))
-
-    async def metrics(self, range: str | None = None) -> SandboxMetrics:
-        """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
-        return await self._run(sandboxes.metrics(self._use(), range))
-
-    async def destroy(self) -> None:
-        """Destroy the sandbox for good, its files included. May be repeated.
-
-        Ctrl-C or cancellation do not keep it from being done.
-        """
-        await self._run(sandboxes.destroy(self.id))
-        self._forget()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
+    async def run_code(
         self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self._is_to_be_destroyed():
-            return
-        try:
-            await self.destroy()
-        except SandlotError as failure:
-            _logger.warning("sandbox %s could not be destroyed: %s", self.id, failure)
-            if exc is None:
-                raise
+        code: str,
+        language: str = "python",
+        *,
+        context: AsyncCodeContext | str | None = None,
+        timeout: float | None = 300,
+        max_output_bytes: int | None = None,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        on_result: Callable[[Result], object] | None = None,
+        on_error: Callable[[CodeError], object] | None = None,
+    ) -> Execution:
+        """Run code as a notebook does: what it defines is there for the next call.
+
+        Code that raises is no failure of this call: see `Execution.error`, or use
+        `Execution.check`. After `timeout` it is interrupted, and its state kept; if it ignores
+        that, its kernel is restarted, and `Execution.state_lost` says so.
+
+        Args:
+            code: What to run.
+            language: What it is written in, such as `python` or `bash`.
+            context: Where to run it, or the id of that; the usual one of the language if None.
+            timeout: Seconds that it may run; for ever if None.
+            max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
+            on_stdout: Called with each piece of standard output as it comes.
+            on_stderr: Called with each piece of standard error as it comes.
+            on_result: Called with each result as it comes.
+            on_error: Called with what the code raised.
+
+        Raises:
+            UnsupportedError: The template has no Jupyter server.
+            KernelDiedError: The kernel died; the next call gets a fresh one.
+            CodeLostError: It could not be followed to its end, and may have run.
+            CodeTimeoutError: Other code ran in the context all the time.
+        """
+        _ = self._use()
+        chosen = await self.code.choose(language, context)
+        return await chosen.run_code(
+            code,
+            timeout=timeout,
+            max_output_bytes=max_output_bytes,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+            on_result=on_result,
+            on_error=on_error,
+        )
+
+    def run_code_stream(
+        self,
+        code: str,
+        language: str = "python",
+        *,
+        context: AsyncCodeContext | None = None,
+        timeout: float | None = 300,
+        max_output_bytes: int | None = None,
+    ) -> AsyncCodeStream:
+        """Run code and read what it does meanwhile; the arguments are those of `run_code`."""
+        _ = self._use()
+        chosen = self.code.context(language) if context is None else context
+        return chosen.run_code_stream(code, timeout=timeout, max_output_bytes=max_output_bytes)
+
+    def get_url(self, port: int) -> str:
+        """Return the address of a TCP port of the sandbox; whoever asks there needs the API key.
+
+        Raises:
+            AuthenticationError: The client has only a token, which opens no port.
+        """
+        return self._transport.port_url(Port(self._use(), arguments.port(port)))
+
+    def proxy(self, port: int) -> httpx.AsyncClient:
+        """Return an HTTP client for a port of the sandbox, which is closed with the sandbox.
+
+        It connects to the server, so the port's name need not be known to any name server, unless
+        the server speaks TLS. What listens inside never sees the API key.
+        """
+        return self._doors.client(Port(self._use(), arguments.port(port)))
+
+    @property
+    def http_client(self) -> httpx.AsyncClient:
+        """HTTP client for port 8888, where Jupyter listens."""
+        return self.proxy(8888)

@@ -1,0 +1,102 @@
+"""Files on their way into a sandbox and out of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+
+from .._operations import files
+from . import transfers
+from .lifecycle import AsyncLifecycle, Lifecycle
+from .transfers import LocalPath, Progress
+
+__all__ = ["AsyncFileAccess", "FileAccess"]
+
+
+class FileAccess(Lifecycle):
+    """A sandbox whose files can be read and written."""
+
+    def upload(self, path: str, data: bytes) -> None:
+        """Write a small file, held in memory; missing directories are made.
+
+        The file appears with its whole content or not at all. Relative paths start at the home
+        directory.
+        """
+        self._run(files.write(self._use(), path, data))
+
+    def download(self, path: str) -> bytes:
+        """Read a small file into memory; `FileNotFoundInSandboxError` if there is none."""
+        return self._run(files.read(self._use(), path))
+
+    def stream_upload(self, path: str, stream: Iterable[bytes]) -> None:
+        """Write a file of any size, given in pieces; an open binary file will do.
+
+        If the pieces end with an exception, the file in the sandbox stays as it was.
+        """
+        self._run(files.stream_write(self._use(), path, stream))
+
+    def stream_download(self, path: str) -> Iterator[bytes]:
+        """Read a file of any size, piece by piece.
+
+        Raises:
+            FileNotFoundInSandboxError: There is no such file.
+            TransportError: The transfer broke off; what came so far is not the whole file.
+        """
+        return transfers.stream_download(self._transport, self._use(), path)
+
+    def upload_file(
+        self, path: str, source: LocalPath, *, progress: Progress | None = None
+    ) -> None:
+        """Write the file `source` of this machine to `path` in the sandbox."""
+        transfers.upload_file(self._transport, self._use(), path, source, progress)
+
+    def download_file(
+        self, path: str, target: LocalPath, *, progress: Progress | None = None
+    ) -> None:
+        """Write `path` in the sandbox to the file `target` of this machine, whole or not at all."""
+        transfers.download_file(self._transport, self._use(), path, target, progress)
+
+
+class AsyncFileAccess(AsyncLifecycle):
+    """A sandbox whose files can be read and written."""
+
+    async def upload(self, path: str, data: bytes) -> None:
+        """Write a small file, held in memory; missing directories are made.
+
+        The file appears with its whole content or not at all. Relative paths start at the home
+        directory.
+        """
+        await self._run(files.write(self._use(), path, data))
+
+    async def download(self, path: str) -> bytes:
+        """Read a small file into memory; `FileNotFoundInSandboxError` if there is none."""
+        return await self._run(files.read(self._use(), path))
+
+    async def stream_upload(
+        self, path: str, stream: AsyncIterable[bytes] | Iterable[bytes]
+    ) -> None:
+        """Write a file of any size, given in pieces; an open binary file will do.
+
+        If the pieces end with an exception, the file in the sandbox stays as it was.
+        """
+        await self._run(files.stream_write(self._use(), path, stream))
+
+    def stream_download(self, path: str) -> AsyncIterator[bytes]:
+        """Read a file of any size, piece by piece.
+
+        Raises:
+            FileNotFoundInSandboxError: There is no such file.
+            TransportError: The transfer broke off; what came so far is not the whole file.
+        """
+        return transfers.async_stream_download(self._transport, self._use(), path)
+
+    async def upload_file(
+        self, path: str, source: LocalPath, *, progress: Progress | None = None
+    ) -> None:
+        """Write the file `source` of this machine to `path` in the sandbox."""
+        await transfers.async_upload_file(self._transport, self._use(), path, source, progress)
+
+    async def download_file(
+        self, path: str, target: LocalPath, *, progress: Progress | None = None
+    ) -> None:
+        """Write `path` in the sandbox to the file `target` of this machine, whole or not at all."""
+        await transfers.async_download_file(self._transport, self._use(), path, target, progress)
