@@ -1,12 +1,15 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh clone with Python 3.11 and pip.
 .DEFAULT_GOAL := check
-.PHONY: setup generate lint format typecheck test check demo bench clean
+.PHONY: setup templates generate lint format typecheck test check demo bench clean
 
 export UV_COMPILE_BYTECODE = 1
 UV  := $(shell command -v uv 2>/dev/null || echo python3 -m uv)
 RUN := $(UV) run --no-sync
 
-setup: .venv/.ready
+setup: .venv/.ready templates
+
+templates: .venv/.ready
+	@$(RUN) sandlot templates install python-jupyter --quiet
 
 .venv/.ready: pyproject.toml
 	@command -v uv >/dev/null || python3 -m uv --version >/dev/null 2>&1 || internal/bootstrap

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from . import _templates
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -18,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.add_typer(_templates.app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -44,6 +44,10 @@ class Options(BaseModel):
         description="What keeps the sandboxes; `process` gives no isolation and is never chosen"
         " by `auto`.",
     )
+    templates_dir: Path | None = Field(
+        default=None,
+        description="Directory of installed templates that is searched before the usual ones.",
+    )
     ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(
         default="api-key",
@@ -65,6 +69,17 @@ class Options(BaseModel):
     )
     max_buffered_upload_bytes: int = Field(
         default=100 << 20, gt=0, description="Largest body of files/write."
+    )
+    port_connect_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that a program in a sandbox may take to accept a connection.",
+    )
+    port_answer_timeout: float = Field(
+        default=600.0,
+        gt=0,
+        description="Seconds that a program in a sandbox may take to begin its answer once a"
+        " request stands still.",
     )
 
     @property

@@ -117,7 +117,12 @@ class ControlPlane:
 
     async def _start(self) -> None:
         options = self.options
-        engine = make_engine(options.engine, options.data_dir, ephemeral=options.ephemeral)
+        engine = make_engine(
+            options.engine,
+            options.data_dir,
+            ephemeral=options.ephemeral,
+            templates_dir=options.templates_dir,
+        )
         self._engine = engine
         await engine.start()
         store = await open_store(options.database)

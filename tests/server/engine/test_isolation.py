@@ -18,7 +18,7 @@ import pytest
 from sandlot.server.engine import make_engine
 from sandlot.server.engine.base import Exit
 from sandlot.server.engine.local import engine
-from sandlot.server.engine.local.templates import Template
+from sandlot.server.engine.local.templates import Template, Templates
 
 from .conftest import Box, OpenBox, spec
 
@@ -217,7 +217,9 @@ async def test_an_interpreter_from_elsewhere(
     """Where the system has no Python, the server's own is shown in /opt."""
     elsewhere = Template(True, Path("/usr"), {"python": "/opt/python/bin/python3"})
     monkeypatch.setattr(
-        engine, "find_templates", lambda: {"minimal": elsewhere, "base-python": elsewhere}
+        engine,
+        "find_templates",
+        lambda _: Templates({"minimal": elsewhere, "base-python": elsewhere}),
     )
     async with open_box() as box:
         result = await box.run("/opt/bin/python", "-c", "import json, sys; print(sys.executable)")

@@ -105,6 +105,7 @@ class EngineCapabilities:
         network: Network modes that can be asked for.
         pause: How a pause is done: `freeze`, `stop` or `none`.
         reason: Why something is not enforced.
+        missing: Templates that it could have, and what is to be done to have them.
     """
 
     engine: str
@@ -119,6 +120,7 @@ class EngineCapabilities:
     network: Sequence[str] = ("none",)
     pause: str = "none"
     reason: str | None = None
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class SandboxSpec:
     Attributes:
         id: Its id, made by the caller.
         disk_mb: Largest size of a file in MiB.
+        env: Environment variables of what the template itself starts.
+        cwd: Directory that it starts in, and the home directory otherwise.
     """
 
     id: str
@@ -136,6 +140,8 @@ class SandboxSpec:
     memory_mb: int
     disk_mb: int
     network: str = "none"
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    cwd: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,15 +77,22 @@ class Layout:
         memory_mb: Bound of /tmp, in MiB; /dev/shm gets half as much.
         hide_local: Whether /usr/local is empty inside.
         python: Directory of an interpreter to show as /opt/python.
+        environment: Directory of a template's own programs to show as /opt/jupyter.
         links: Symbolic links to make in /opt/bin.
     """
 
     def __init__(
-        self, memory_mb: int, hide_local: bool, python: str | None, links: dict[str, str]
+        self,
+        memory_mb: int,
+        hide_local: bool,
+        python: str | None,
+        environment: str | None,
+        links: dict[str, str],
     ) -> None:
         self.memory_mb = memory_mb
         self.hide_local = hide_local
         self.python = python
+        self.environment = environment
         self.links = links
 
 
@@ -96,17 +103,24 @@ def build_root(layout: Layout) -> None:
     path on the host may lead through directories that this process may not enter.
     """
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-    python = None if layout.python is None else os.open(layout.python, os.O_PATH | os.O_DIRECTORY)
+    additions = [
+        (target, os.open(source, os.O_PATH | os.O_DIRECTORY))
+        for target, source in (
+            ("opt/python", layout.python),
+            ("opt/jupyter", layout.environment),
+        )
+        if source is not None
+    ]
     kernel.mount("tmpfs", _BASE, "tmpfs", _SAFE, "mode=755,size=1m,nr_inodes=1k")
     _bind_home()
     os.chdir(_BASE)
     for directory in ("etc", "opt", "opt/bin", "proc", "dev", "run", "tmp", "usr", "var"):
         os.mkdir(directory)
     _add_system(layout.hide_local)
-    if python is not None:
-        os.mkdir("opt/python")
-        _bind(f"/proc/self/fd/{python}", "opt/python")
-        os.close(python)
+    for target, source in additions:
+        os.mkdir(target)
+        _bind(f"/proc/self/fd/{source}", target)
+        os.close(source)
     for name, target in layout.links.items():
         os.symlink(target, f"opt/bin/{name}")
     _add_etc()

@@ -260,6 +260,7 @@ def _serve(message: wire.Message, sock: socket.socket) -> None:
             memory_mb=wire.integer(message, "memory_mb"),
             hide_local=wire.boolean(message, "hide_local"),
             python=wire.optional_text(message, "python"),
+            environment=wire.optional_text(message, "environment"),
             links=wire.text_mapping(message, "links"),
         )
     )

@@ -193,6 +193,9 @@ class Sandboxes:
         capabilities = self._engine.capabilities
         if wanted.template not in capabilities.templates:
             known = ", ".join(capabilities.templates)
+            advice = capabilities.missing.get(wanted.template)
+            if advice is not None:
+                raise NotFoundError(f"The template is not installed on the server. {advice}")
             raise NotFoundError(f"There is no template of that name; there are: {known}.")
         if wanted.network not in _NETWORKS:
             known = ", ".join(capabilities.network)
@@ -232,6 +235,8 @@ class Sandboxes:
             memory_mb=wanted.memory_mb,
             disk_mb=wanted.disk_mb,
             network=wanted.network,
+            env=wanted.env,
+            cwd=wanted.cwd,
         )
         try:
             with engine_errors():

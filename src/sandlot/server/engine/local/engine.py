@@ -7,7 +7,6 @@ import os
 import resource
 import secrets
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from sandlot.server.engine.base import (
@@ -28,7 +27,7 @@ from .identities import Identities
 from .keeper import Keeper, Record
 from .probe import explain
 from .sandbox import LocalSandbox
-from .templates import Template, find_templates
+from .templates import Template, Templates, find_templates
 from .territory import Territory
 
 __all__ = ["LocalEngine"]
@@ -46,13 +45,17 @@ class LocalEngine:
     Args:
         data_dir: Directory for what sandboxes store; no other engine may use it.
         ephemeral: Whether the directory is removed with the engine.
+        templates_dir: Directory of installed templates to search before the usual ones.
     """
 
-    def __init__(self, data_dir: Path, *, ephemeral: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path, *, ephemeral: bool = False, templates_dir: Path | None = None
+    ) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
         self._keeper = Keeper(territory, _find_cgroups)
         self._identities = Identities.of_this_process()
-        self._templates: Mapping[str, Template] = {}
+        self._templates_dir = templates_dir
+        self._templates = Templates({})
         self._capabilities: EngineCapabilities | None = None
 
     @property
@@ -69,7 +72,7 @@ class LocalEngine:
                 "The local engine needs Linux: use a server on a Linux machine, or Linux in a"
                 " virtual machine (WSL 2 on Windows)."
             )
-        self._templates = find_templates()
+        self._templates = find_templates(self._templates_dir)
         try:
             await self._keeper.start()
             await self._probe()
@@ -81,12 +84,14 @@ class LocalEngine:
     async def close(self) -> None:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
         await self._keeper.close()
+        self._templates.release()
 
     async def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox; it runs when this returns."""
-        template = self._templates.get(spec.template)
+        template = self._templates.present.get(spec.template)
         if template is None:
-            raise UnknownTemplateError(f"there is no template {spec.template!r}")
+            advice = self._templates.missing.get(spec.template, "")
+            raise UnknownTemplateError(f"there is no template {spec.template!r}. {advice}".strip())
         if spec.network != "none":
             raise UnsuitableError(f"there is no network mode {spec.network!r}")
         if spec.memory_mb < _LEAST_MEMORY_MB:
@@ -110,6 +115,7 @@ class LocalEngine:
             limit_files=True,
             freezer=group if group is not None and group.can_freeze else None,
             meter=group,
+            service=template.service,
         )
 
     async def destroy(self, sandbox_id: str) -> None:
@@ -137,6 +143,7 @@ class LocalEngine:
             "memory_mb": spec.memory_mb,
             "hide_local": template.hide_local,
             "python": None if template.python is None else str(template.python),
+            "environment": None if template.environment is None else str(template.environment),
             "links": dict(template.links),
             "limits": limits,
             "cgroups": [] if record.group is None else record.group.directories,
@@ -164,7 +171,7 @@ class LocalEngine:
         return EngineCapabilities(
             engine="local",
             level="full",
-            templates=sorted(self._templates),
+            templates=sorted(self._templates.present),
             limits=EnforcedLimits(
                 memory="cgroup" if "memory" in controllers else "rlimit",
                 pids="cgroup" if "pids" in controllers else "rlimit",
@@ -179,6 +186,7 @@ class LocalEngine:
             network=("none",),
             pause="freeze" if FREEZE in controllers else "stop",
             reason=reason if missing else None,
+            missing=self._templates.missing,
         )
 
 

@@ -24,6 +24,8 @@ from .connections import Connections
 from .disk import DiskMeter
 from .files import LocalReader, LocalWriter
 from .process import LocalProcess
+from .recipes import Service
+from .service import RunningService
 
 __all__ = ["Freezer", "LocalSandbox", "Meter"]
 
@@ -60,6 +62,7 @@ class LocalSandbox:
         limit_files: Whether the largest size of a file is held.
         freezer: How to pause it; the agent does it if None.
         meter: How to measure it; the agent does it if None.
+        service: What runs in it from the beginning.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class LocalSandbox:
         limit_files: bool,
         freezer: Freezer | None,
         meter: Meter | None,
+        service: Service | None = None,
     ) -> None:
         self._spec = spec
         self._agent = agent
@@ -83,6 +87,11 @@ class LocalSandbox:
         self._meter = meter
         self._disk = DiskMeter(home)
         self._connections = Connections(agent)
+        self._service: RunningService | None = None
+        if service is not None:
+            command = Command(service.argv, spec.env, spec.cwd)
+            self._service = RunningService(service, lambda: self.spawn(command))
+            agent.when_gone(self._service.stop)
 
     def __repr__(self) -> str:
         return f"LocalSandbox({self.id!r})"
@@ -111,7 +120,9 @@ class LocalSandbox:
     async def connect(
         self, port: int, factory: Callable[[], asyncio.Protocol]
     ) -> asyncio.Transport:
-        """Connect to a program that listens on a TCP port."""
+        """Connect to a program that listens on a TCP port; that of the service is waited for."""
+        if self._service is not None and port == self._service.port:
+            await self._service.wait_ready()
         return await self._connections.open(port, factory)
 
     async def pause(self) -> None:

@@ -1,0 +1,9 @@
+"""What the template python-jupyter runs in its sandboxes.
+
+This package is copied into the environment of the template, where it is known as `sandlot_jupyter`.
+It imports nothing of the rest of the project, and refers to itself by relative imports.
+
+- `__main__`, `server`: the Jupyter server.
+- `slow_modules`: what it is better off without.
+- `startup`: lets packages be installed where the environment is read-only.
+"""
