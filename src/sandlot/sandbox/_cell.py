@@ -10,6 +10,7 @@ from typing import Any
 from .._operations import arguments
 from .._protocols.cell import KernelTalk
 from .._protocols.kernel import Message, execute_request, kernel_info_request
+from .._protocols.preparation import prepare
 from ..errors import CodeLostError, CodeTimeoutError, InvalidArgumentError, KernelDiedError
 from ..events import (
     CodeEndEvent,
@@ -112,7 +113,7 @@ class Preparation:
 
     def source(self, language: str) -> Source:
         """Return it in the kernel's language."""
-        return Source("", silent=True)
+        return Source(prepare(language, self.cwd, self.env or {}), silent=True)
 
     def check(self, done: Execution) -> None:
         """See whether a kernel did what it was told.
@@ -150,6 +151,11 @@ class Cell:
             state_lost=self._state_lost,
             duration_ms=self._milliseconds(),
         )
+
+    @property
+    def answers(self) -> Mapping[str, Any]:
+        """What the expressions of the source gave."""
+        return {} if self._talk is None else self._talk.answers
 
     def _shown(self) -> Execution:
         assert self._talk is not None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .._operations.kernels import Kernel
-from ..executions import CodeError, Execution, Result
+from .._protocols import values
+from ..executions import CodeError, Execution, Result, Variable
 from ._cell import Callbacks, Source
 from .cells import AsyncCodeStream, CodeStream
 from .sessions import AsyncKernelSession, KernelSession
 
 __all__ = ["AsyncCodeContext", "CodeContext"]
+
+_ANSWER_TIMEOUT = 60.0
+"""Seconds to wait for answers about variables, other code in the context included."""
 
 
 class CodeContext:
@@ -62,6 +66,29 @@ class CodeContext:
         """Run code and read what it does while it does it."""
         return CodeStream(self._session, Source.checked(code, timeout, max_output_bytes))
 
+    def variables(self) -> Sequence[Variable]:
+        """List the variables that code has left; for Python only."""
+        return values.variables(self._ask(values.ask_variables()))
+
+    def get(self, name: str) -> Any:
+        """Return the value of a variable; for Python only.
+
+        Plain values come as what they are; a DataFrame as one if pandas and pyarrow are installed
+        here too. Whatever comes, it cannot run code here.
+
+        Raises:
+            CodeFailedError: There is no such variable, or its value is of another kind.
+        """
+        return values.value(self._ask(values.ask_value(name)))
+
+    def set(self, name: str, value: Any) -> None:
+        """Give a variable a value, a plain one or a DataFrame; for Python only.
+
+        Raises:
+            InvalidArgumentError: The value is of another kind.
+        """
+        values.done(self._ask(values.ask_to_set(name, value)))
+
     def interrupt(self) -> None:
         """Interrupt what runs, as Ctrl-C would; whoever waits for it gets what it did so far."""
         self._session.interrupt()
@@ -96,6 +123,14 @@ class CodeContext:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id or 'unused'} {self.language}>"
+
+    def _ask(self, question: Mapping[str, str]) -> Mapping[str, Any]:
+        """Have expressions evaluated; return the answers."""
+        self._session.require("python")
+        source = Source("", _ANSWER_TIMEOUT, silent=True, expressions=tuple(question.items()))
+        with CodeStream(self._session, source) as stream:
+            _ = stream.wait().check()
+        return stream.answers
 
 
 class AsyncCodeContext:
@@ -145,6 +180,29 @@ class AsyncCodeContext:
         """Run code and read what it does while it does it."""
         return AsyncCodeStream(self._session, Source.checked(code, timeout, max_output_bytes))
 
+    async def variables(self) -> Sequence[Variable]:
+        """List the variables that code has left; for Python only."""
+        return values.variables(await self._ask(values.ask_variables()))
+
+    async def get(self, name: str) -> Any:
+        """Return the value of a variable; for Python only.
+
+        Plain values come as what they are; a DataFrame as one if pandas and pyarrow are installed
+        here too. Whatever comes, it cannot run code here.
+
+        Raises:
+            CodeFailedError: There is no such variable, or its value is of another kind.
+        """
+        return values.value(await self._ask(values.ask_value(name)))
+
+    async def set(self, name: str, value: Any) -> None:
+        """Give a variable a value, a plain one or a DataFrame; for Python only.
+
+        Raises:
+            InvalidArgumentError: The value is of another kind.
+        """
+        values.done(await self._ask(values.ask_to_set(name, value)))
+
     async def interrupt(self) -> None:
         """Interrupt what runs, as Ctrl-C would; whoever waits for it gets what it did so far."""
         await self._session.interrupt()
@@ -179,3 +237,11 @@ class AsyncCodeContext:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id or 'unused'} {self.language}>"
+
+    async def _ask(self, question: Mapping[str, str]) -> Mapping[str, Any]:
+        """Have expressions evaluated; return the answers."""
+        self._session.require("python")
+        source = Source("", _ANSWER_TIMEOUT, silent=True, expressions=tuple(question.items()))
+        async with AsyncCodeStream(self._session, source) as stream:
+            _ = (await stream.wait()).check()
+        return stream.answers

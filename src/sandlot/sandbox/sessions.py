@@ -6,7 +6,7 @@ from .._operations import kernels, sandboxes
 from .._operations.kernels import Kernel
 from .._protocols.cell import KernelTalk
 from .._transport import AsyncTransport, Transport
-from ..errors import ContextNotFoundError
+from ..errors import ContextNotFoundError, UnsupportedError
 from . import _turns as turns
 from ._cell import Preparation
 from ._seen import Seen
@@ -52,6 +52,13 @@ class KernelSession:
     def language(self) -> str:
         """What the kernel speaks, or shall."""
         return self._language if self.kernel is None else self.kernel.language
+
+    def require(self, language: str) -> None:
+        """Refuse what can be done in one language only."""
+        if self.language != language:
+            raise UnsupportedError(
+                f"This is for {language} contexts, and this one runs {self.language}"
+            )
 
     def start(self) -> Kernel:
         """Start a kernel."""
@@ -159,6 +166,13 @@ class AsyncKernelSession:
     def language(self) -> str:
         """What the kernel speaks, or shall."""
         return self._language if self.kernel is None else self.kernel.language
+
+    def require(self, language: str) -> None:
+        """Refuse what can be done in one language only."""
+        if self.language != language:
+            raise UnsupportedError(
+                f"This is for {language} contexts, and this one runs {self.language}"
+            )
 
     async def start(self) -> Kernel:
         """Start a kernel."""
