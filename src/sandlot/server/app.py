@@ -13,13 +13,14 @@ from .api import commands, files, meta, sandboxes, streams
 from .errors import install_handlers
 from .middleware import RequestMiddleware
 from .plane import ControlPlane
+from .proxy import PortMiddleware, PortProxy
 
 __all__ = ["create_app"]
 
 _ROOTS = ("/v1/sandboxes", "/v1/capsules")
 
 
-def create_app(plane: ControlPlane) -> FastAPI:
+def create_app(plane: ControlPlane, proxy: PortProxy) -> FastAPI:
     """Return the application; its lifespan starts and stops the control plane."""
 
     @asynccontextmanager
@@ -33,6 +34,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     # The contract is written by hand, so there is nothing to generate from the code.
     app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.plane = plane
+    app.add_middleware(PortMiddleware, proxy=proxy)
     app.add_middleware(RequestMiddleware)
     app.include_router(meta.router)
     for root in _ROOTS:

@@ -30,7 +30,10 @@ STATUS_OF: Final[dict[str, int]] = {
     "internal_error": 500,
     "unsupported": 501,
     "agent_error": 502,
+    "bad_gateway": 502,
+    "port_closed": 502,
     "host_unavailable": 503,
+    "gateway_timeout": 504,
     "no_space": 507,
 }
 """HTTP status of each code of the contract."""

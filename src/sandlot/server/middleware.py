@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import error_response
+from .proxy import CutError
 
 __all__ = ["RequestMiddleware"]
 
@@ -60,6 +61,8 @@ class _Exchange:
             await app(self._scope, receive, self.send)
         except ClientDisconnect:
             outcome = "disconnected"
+        except CutError:
+            outcome = "cut"
         except Exception:
             outcome = "failed"
             _log.exception("request failed", extra={"request_id": self._request_id})
@@ -74,7 +77,7 @@ class _Exchange:
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             self._status = message.get("status", 101)
             message.setdefault("headers", [])
-            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+            _ = MutableHeaders(scope=message).setdefault("x-request-id", self._request_id)
         await self._send(message)
 
     async def _answer_crash(self, receive: Receive) -> None:
@@ -93,6 +96,7 @@ class _Exchange:
             "ms": round((time.perf_counter() - self._began) * 1000, 1),
             "outcome": outcome,
         }
+        fields |= self._scope["state"].get("log", {})
         _log.info("request", extra=fields)
 
 

@@ -11,13 +11,13 @@ import socket
 from collections.abc import Generator
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .app import create_app
-from .errors import error_response
 from .options import Options
 from .plane import ControlPlane
+from .protocol import HttpProtocol
+from .proxy import PortProxy
 
 __all__ = ["Server", "listen"]
 
@@ -34,10 +34,11 @@ class Server(uvicorn.Server):
 
     def __init__(self, options: Options) -> None:
         self.plane = ControlPlane(options)
-        self.app = create_app(self.plane)
+        self._proxy = PortProxy(self.plane)
+        self.app = create_app(self.plane, self._proxy)
         config = uvicorn.Config(
             self.app,
-            http=_HttpProtocol,
+            http=HttpProtocol,
             ws=WebSocketsSansIOProtocol,
             ws_max_size=options.max_json_bytes,
             ws_per_message_deflate=False,
@@ -83,6 +84,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what requests wait for, then the connections."""
+        self.plane.stopping.set()
+        self._proxy.interrupt()
         await self.plane.interrupt()
         await super().shutdown(sockets)
 
@@ -100,19 +103,6 @@ class Server(uvicorn.Server):
             _ = asyncio.get_running_loop().remove_signal_handler(each)
             _ = signal.signal(each, signal.SIG_IGN)
         self.stop()
-
-
-class _HttpProtocol(HttpToolsProtocol):
-    """HTTP whose refusals have the contract's body too."""
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        response = error_response("invalid_request", msg, None)
-        head = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"
-        for name, value in response.raw_headers:
-            head += name + b": " + value + b"\r\n"
-        self.transport.write(head + b"\r\n" + bytes(response.body))
-        self.transport.close()
 
 
 def _allow_descriptors() -> None:

@@ -11,7 +11,10 @@
     ├── TooLargeError               too_large
     ├── UnsupportedError            unsupported
     ├── AgentError                  agent_error
+    ├── BadGatewayError             bad_gateway
+    ├── PortClosedError             port_closed
     ├── HostUnavailableError        host_unavailable
+    ├── GatewayTimeoutError         gateway_timeout
     └── NoSpaceError                no_space
 
 The messages are for users: they say what happened and what to do, and nothing of the inside.
@@ -24,13 +27,16 @@ from typing import ClassVar
 __all__ = [
     "AgentError",
     "AlreadyExistsError",
+    "BadGatewayError",
     "ForbiddenError",
+    "GatewayTimeoutError",
     "HostUnavailableError",
     "IdempotencyKeyConflictError",
     "InvalidRequestError",
     "InvalidStateError",
     "NoSpaceError",
     "NotFoundError",
+    "PortClosedError",
     "ServiceError",
     "TooLargeError",
     "UnauthorizedError",
@@ -102,6 +108,24 @@ class AgentError(ServiceError):
     """The sandbox failed, or died meanwhile."""
 
     code = "agent_error"
+
+
+class BadGatewayError(ServiceError):
+    """A program in the sandbox broke off, or does not speak HTTP."""
+
+    code = "bad_gateway"
+
+
+class PortClosedError(ServiceError):
+    """Nothing in the sandbox listens on this port."""
+
+    code = "port_closed"
+
+
+class GatewayTimeoutError(ServiceError):
+    """A program in the sandbox took too long."""
+
+    code = "gateway_timeout"
 
 
 class HostUnavailableError(ServiceError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from sandlot.server.engine import base
 from sandlot.server.engine.base import (
     EngineError,
     FileAccessError,
@@ -19,6 +20,7 @@ from .errors import (
     InvalidRequestError,
     NoSpaceError,
     NotFoundError,
+    PortClosedError,
     ServiceError,
 )
 
@@ -45,6 +47,8 @@ def engine_errors(fallback: type[ServiceError] = AgentError) -> Generator[None]:
         raise _FILE_ERRORS[error.problem](str(error)) from error
     except SandboxGoneError as error:
         raise AgentError("The sandbox ended meanwhile.") from error
+    except base.PortClosedError as error:
+        raise PortClosedError(f"In the sandbox, {error}.") from error
     except UnknownTemplateError as error:
         raise NotFoundError(str(error)) from error
     except UnsuitableError as error:

@@ -7,22 +7,16 @@ passed to, so the server need not, and could not always, go there itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
-import struct
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 from weakref import WeakSet
 
 from sandlot.server.engine.base import EngineError, PortClosedError, SandboxGoneError
-from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+from .sockets import GuestSocket, take_socket
 
 __all__ = ["Connections"]
 
@@ -61,13 +55,13 @@ class Connections:
         self._transports.add(transport)
         return transport
 
-    async def _dial(self, port: int, *, v6: bool) -> _Socket:
+    async def _dial(self, port: int, *, v6: bool) -> GuestSocket:
         """Return a socket once it is connected."""
         try:
             _, fds = await self._agent.ask("dial", {"port": port, "v6": v6})
         except RefusedError as error:
             raise OSError(error.number, str(error)) from error
-        sock = _take_socket(fds)
+        sock = take_socket(fds)
         try:
             await _wait_connected(sock)
         except BaseException:
@@ -78,54 +72,6 @@ class Connections:
     def _abort(self) -> None:
         for transport in list(self._transports):
             transport.abort()
-
-
-class _Socket(socket.socket):
-    """A socket that never blocks.
-
-    Whether a socket blocks can be changed by all who have it, and who knows what the agent kept.
-    """
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        return super().recv(bufsize, flags | socket.MSG_DONTWAIT)
-
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        return super().recv_into(buffer, nbytes, flags | socket.MSG_DONTWAIT)
-
-    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
-        return super().send(data, flags | socket.MSG_DONTWAIT)
-
-    def sendmsg(
-        self,
-        buffers: Iterable[ReadableBuffer],
-        ancdata: Iterable[object] = (),
-        flags: int = 0,
-        address: object = None,
-        /,
-    ) -> int:
-        return super().sendmsg(buffers, (), flags | socket.MSG_DONTWAIT)
-
-
-def _take_socket(fds: list[int]) -> _Socket:
-    """Return the one descriptor that came, if it is what it should be.
-
-    Raises:
-        EngineError: It is not.
-    """
-    sock = None
-    if len(fds) == 1:
-        with contextlib.suppress(OSError):
-            sock = _Socket(fileno=fds[0])
-    if sock is None:
-        wire.close_all(fds)
-        raise EngineError("the agent returned something that is no connection")
-    if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
-        sock.close()
-        raise EngineError("the agent returned something that is no connection")
-    sock.setblocking(False)
-    # close(2) would wait for as long as this says, blocking or not.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
-    return sock
 
 
 async def _wait_connected(sock: socket.socket) -> None:
