@@ -16,7 +16,7 @@ from .charts import CHART, Chart
 from .errors import CodeFailedError, CodeTimeoutError, InvalidArgumentError
 from .tables import TABLE, Table
 
-__all__ = ["CodeError", "CodeOutput", "CodeText", "Execution", "Result"]
+__all__ = ["CodeError", "CodeOutput", "CodeText", "Execution", "Result", "Variable"]
 
 # ECMA-48: control sequences, operating system commands with their end, two-byte escapes.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
@@ -301,6 +301,20 @@ class Execution:
         if others := [result for result in self.results if not result.is_main]:
             parts.append(f"{len(others)} more result{'s' if len(others) > 1 else ''}")
         return f"Execution({', '.join(parts)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable that code left in its context."""
+
+    name: str
+    """Its name."""
+    type: str
+    """Class of its value, such as `int` or `pandas.DataFrame`."""
+    shape: tuple[int, ...] | None
+    """How many things are in it, in each dimension; None if that is not known."""
+    text: str
+    """The beginning of it, or its type where more could have run code."""
 
 
 _FLAGS = ("timed_out", "interrupted", "truncated", "state_lost", "fresh_kernel")

@@ -30,24 +30,29 @@ class PlainError(ValueError):
     """A value has no plain form, or what should be one is none."""
 
 
+def kind(value: object) -> Any:
+    """Return the type of a value, as something that any table can be asked for."""
+    return type(value)
+
+
 def encode(value: object, depth: int = 0) -> Any:
     """Return the JSON form of a value.
 
     Raises:
         PlainError: It has none; the message names its type.
     """
-    kind = type(value)
-    if value is None or kind is bool:
+    if value is None or kind(value) is bool:
         return value
     if depth > MAX_DEPTH:
         raise PlainError(f"values nested deeper than {MAX_DEPTH}, or that contain themselves")
-    writer = _WRITERS.get(kind)
+    writer = _WRITERS.get(kind(value))
     if writer is not None:
         return writer(value, depth)
     scalar = _numpy_scalar(value)
     if scalar is not None:
         return encode(scalar, depth)
-    raise PlainError(f"a {kind.__module__}.{kind.__qualname__} is not a plain value")
+    name = f"{kind(value).__module__}.{kind(value).__qualname__}"
+    raise PlainError(f"a {name} is not a plain value")
 
 
 def decode(data: object, depth: int = 0) -> Any:
@@ -85,10 +90,10 @@ def _marked(name: str, content: object) -> Any:
 
 def _numpy_scalar(value: object) -> object | None:
     """Return the Python value of a numpy number; None if it is something else."""
-    for kind in type(value).__mro__:
-        if kind.__module__ == "numpy" and kind.__name__ == "generic":
+    for base in kind(value).__mro__:
+        if base.__module__ == "numpy" and base.__name__ == "generic":
             item: object = getattr(value, "item")()  # noqa: B009
-            return item if type(item) in _WRITERS or type(item) is bool else None
+            return item if kind(item) in _WRITERS or kind(item) is bool else None
     return None
 
 

@@ -126,11 +126,6 @@ class KernelTalk:
         return self._cell is not None and self._cell.kernel_died
 
     @property
-    def is_fresh(self) -> bool:
-        """Another kernel has taken the place of the one that had the earlier cells."""
-        return self._is_fresh
-
-    @property
     def lost_output(self) -> bool:
         """The kernel is done with the cell, and its last messages passed while nobody listened."""
         return self._cell is not None and self._cell.is_lost
