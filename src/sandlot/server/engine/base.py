@@ -350,7 +350,7 @@ class SandboxHandle(Protocol):
         ...
 
     async def connect(
-        self, port: int, factory: Callable[[], asyncio.Protocol]
+        self, port: int, factory: Callable[[], asyncio.BaseProtocol]
     ) -> asyncio.Transport:
         """Connect to a program that listens on a TCP port of the loopback interface.
 

@@ -62,7 +62,8 @@ class Client:
     def origin(self) -> Origin:
         """Where it comes from."""
         peer: tuple[str, int] | None = self.scope.get("client")
-        return Origin(None if peer is None else peer[0], self.scope["scheme"])
+        secure = self.scope["scheme"] in ("https", "wss")  # of the proxy in front, if there is one
+        return Origin(None if peer is None else peer[0], "https" if secure else "http")
 
     @property
     def address(self) -> PortAddress:

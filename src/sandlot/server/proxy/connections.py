@@ -13,17 +13,18 @@ import h11
 
 __all__ = ["BrokenError", "PortConnection"]
 
-_MOST_HEAD = 64 << 10  # bytes of a head, or of anything else that has to be read as a whole
+_MOST_HEAD = 32 << 10  # bytes of a head, or of anything else that has to be read as a whole
 _MOST_INFORMATION = 32  # answers before the answer (1xx)
 _MOST_PIECES = 64  # pieces of a body that are put together before others get their turn
 _MOST_UNREAD = 256 << 10
+_BUFFER = memoryview(bytearray(256 << 10))  # of all connections: nothing stays in it
 
 
 class BrokenError(Exception):
     """A program hung up or broke the protocol; the message is fit for users."""
 
 
-class PortConnection(asyncio.Protocol):
+class PortConnection(asyncio.BufferedProtocol):
     """A connection to a program, for one request after the other.
 
     Attributes:
@@ -53,14 +54,18 @@ class PortConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what the program says: not much, as long as that may be a head."""
+        return _BUFFER if self._http.their_state is h11.SEND_BODY else _BUFFER[: _MOST_HEAD // 2]
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take what the program says."""
         if self.on_lost is not None:  # nobody asked
             self.close()
             return
         self.answered = True
-        self._http.receive_data(data)
-        self._unread += len(data)
+        self._http.receive_data(bytes(_BUFFER[:nbytes]))
+        self._unread += nbytes
         if self._unread > _MOST_UNREAD and not self._paused:
             self._paused = True
             self._connected.pause_reading()

@@ -55,7 +55,6 @@ class Exchange:
 
     def __init__(self, client: Client, opener: Opener, timeout: float) -> None:
         headers = request_headers(client.headers, client.address, client.origin)
-        names = {name for name, _ in headers}
         self._websocket = client.method == "GET" and wants_websocket(client.headers)
         if self._websocket:
             headers = [*headers, (b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
@@ -67,13 +66,16 @@ class Exchange:
         self._client = client
         self._opener = opener
         self._timeout = timeout
-        self._has_body = not names.isdisjoint({b"content-length", b"transfer-encoding"})
+        self._has_body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0)
+            for name, value in headers
+        )
         self._repeatable = client.method in _REPEATABLE and not self._has_body
         self._connection: PortConnection | None = None
         self._listener: asyncio.Task[None] | None = None
         self._deadline: asyncio.Timeout | None = None
         # The client waits until it is asked for the body, either by the program or by our reading.
-        self._asked = asyncio.Event() if b"expect" in names else None
+        self._asked = asyncio.Event() if any(name == b"expect" for name, _ in headers) else None
         self._reading = self._asked is None
         self._declined = False
         self._deserted = False
@@ -161,7 +163,7 @@ class Exchange:
                 if not message.get("more_body", False):
                     connection.end_body()
                     wanted = False
-            if self._deadline is not None:
+            if self._deadline is not None and not self._deadline.expired():
                 self._deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
         if not self._complete:
             self._deserted = True

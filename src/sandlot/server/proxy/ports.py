@@ -11,6 +11,8 @@ from sandlot.server.errors import error_response
 from sandlot.server.ids import is_id
 from sandlot.server.plane import ControlPlane
 from sandlot.server.services.errors import (
+    AgentError,
+    BadGatewayError,
     ForbiddenError,
     HostUnavailableError,
     InvalidRequestError,
@@ -83,8 +85,10 @@ class PortProxy:
         try:
             with live.active():
                 return await exchange.run(live.touch)
-        except ServiceError:
+        except BadGatewayError as error:
             self._check_running()
+            if live.ending is not None:
+                raise AgentError("The sandbox ended meanwhile.") from error
             raise
         finally:
             self._running.discard(exchange)

@@ -13,7 +13,7 @@ __all__ = ["connect"]
 
 
 async def connect(
-    live: LiveSandbox, port: int, factory: Callable[[], asyncio.Protocol], timeout: float
+    live: LiveSandbox, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float
 ) -> asyncio.Transport:
     """Connect to a program that listens in a running sandbox.
 

@@ -32,7 +32,7 @@ class Connections:
         agent.when_gone(self._abort)
 
     async def open(
-        self, port: int, factory: Callable[[], asyncio.Protocol], *, v6: bool = False
+        self, port: int, factory: Callable[[], asyncio.BaseProtocol], *, v6: bool = False
     ) -> asyncio.Transport:
         """Connect to a port of the loopback interface, by IPv4 or else by IPv6.
 

@@ -118,7 +118,7 @@ class LocalSandbox:
         return await LocalWriter.open(self._agent, path, self._limit)
 
     async def connect(
-        self, port: int, factory: Callable[[], asyncio.Protocol]
+        self, port: int, factory: Callable[[], asyncio.BaseProtocol]
     ) -> asyncio.Transport:
         """Connect to a program that listens on a TCP port; that of the service is waited for."""
         if self._service is not None and port == self._service.port:
