@@ -350,19 +350,21 @@ class SandboxHandle(Protocol):
         ...
 
     async def connect(
-        self, port: int, factory: Callable[[], asyncio.BaseProtocol]
+        self, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float | None = None
     ) -> asyncio.Transport:
         """Connect to a program that listens on a TCP port of the loopback interface.
 
-        The connection is lost when the sandbox dies; while it is paused, nothing moves. How long a
-        connection may take to be made is the caller's to decide.
+        The connection is lost when the sandbox dies; while it is paused, nothing moves. What the
+        template itself starts is waited for until it listens.
 
         Args:
             port: Which.
             factory: Makes what is told of the connection.
+            timeout: Seconds that a program that listens may take to accept.
 
         Raises:
             PortClosedError: Nothing listens there.
+            TimeoutError: The connection is not accepted in time.
             EngineError: The connection cannot be made.
         """
         ...

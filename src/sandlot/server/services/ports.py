@@ -24,8 +24,7 @@ async def connect(
     live.require("running")
     try:
         with engine_errors():
-            async with asyncio.timeout(timeout):
-                return await live.handle.connect(port, factory)
+            return await live.handle.connect(port, factory, timeout)
     except TimeoutError as error:
         raise GatewayTimeoutError(
             f"What listens on port {port} did not accept the connection within {timeout:g} s."

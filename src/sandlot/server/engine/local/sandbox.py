@@ -118,12 +118,13 @@ class LocalSandbox:
         return await LocalWriter.open(self._agent, path, self._limit)
 
     async def connect(
-        self, port: int, factory: Callable[[], asyncio.BaseProtocol]
+        self, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float | None = None
     ) -> asyncio.Transport:
         """Connect to a program that listens on a TCP port; that of the service is waited for."""
         if self._service is not None and port == self._service.port:
             await self._service.wait_ready()
-        return await self._connections.open(port, factory)
+        async with asyncio.timeout(timeout):
+            return await self._connections.open(port, factory)
 
     async def pause(self) -> None:
         """Freeze all processes."""
