@@ -13,9 +13,9 @@ import sandlot
 ROOT = Path(sandlot.__file__).parent
 FLOORS = [
     ["models"],
-    ["errors", "_inside", "_json"],
+    ["errors", "_inside", "_json", "_terminal"],
     ["charts", "tables"],
-    ["executions"],
+    ["executions", "_rendering"],
     ["events", "results", "_failures"],
     ["_flow"],
     ["_operations"],

@@ -6,20 +6,17 @@ import base64
 import binascii
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from . import _terminal
 from .charts import CHART, Chart
 from .errors import CodeFailedError, CodeTimeoutError, InvalidArgumentError
 from .tables import TABLE, Table
 
 __all__ = ["CodeError", "CodeOutput", "CodeText", "Execution", "Result", "Variable"]
-
-# ECMA-48: control sequences, operating system commands with their end, two-byte escapes.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,7 +46,7 @@ class CodeError:
     @property
     def traceback(self) -> str:
         """Where it was raised, without colours."""
-        return _ANSI.sub("", self.traceback_ansi)
+        return _terminal.strip(self.traceback_ansi)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value}" if self.value else self.name
@@ -63,7 +60,8 @@ class Result:
     """Something that code showed: the value of its last line, a picture, a table.
 
     It comes in several forms, a MIME bundle; the properties give those that are there and of the
-    right type, else None.
+    right type, else None. All of them were made by the sandbox: show its HTML, SVG or Markdown only
+    where it can do no harm, as notebooks do with the result itself (in a frame without scripts).
     """
 
     data: Mapping[str, Any]
@@ -82,7 +80,7 @@ class Result:
 
     @property
     def html(self) -> str | None:
-        """HTML. Written by the sandbox: as little to be trusted as the code."""
+        """HTML."""
         return self._text("text/html")
 
     @property
@@ -92,7 +90,7 @@ class Result:
 
     @property
     def svg(self) -> str | None:
-        """Picture as SVG. It can contain scripts."""
+        """Picture as SVG."""
         return self._text("image/svg+xml")
 
     @property
@@ -102,7 +100,7 @@ class Result:
 
     @property
     def javascript(self) -> str | None:
-        """JavaScript. Written by the sandbox."""
+        """JavaScript."""
         return self._text("application/javascript")
 
     @property
@@ -165,6 +163,16 @@ class Result:
         _ = target.write_bytes(content)
         return target
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from . import _rendering
+
+        own = {mime: self._text(mime) for mime in ("image/png", "image/jpeg")}
+        shown = {mime: text for mime, text in own.items() if text is not None}
+        return {
+            "text/plain": self.text if self.text is not None else repr(self),
+            **(shown or {"text/html": _rendering.result_html(self)}),
+        }
+
     def _content(self, mime: str) -> bytes | None:
         if mime == "application/json":
             return json.dumps(self.json).encode() if mime in self.data else None
@@ -201,7 +209,8 @@ CodeOutput: TypeAlias = CodeText | Result | CodeError
 class Execution:
     """What code did.
 
-    Shown in a notebook, it shows what a cell with that code would have shown.
+    Shown in a notebook, it shows what a cell with that code would have shown, except that the
+    sandbox's HTML cannot run scripts there.
     """
 
     outputs: tuple[CodeOutput, ...] = ()
@@ -285,6 +294,19 @@ class Execution:
         if self.interrupted:
             raise CodeFailedError("The code was interrupted", execution=self)
         return self
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": self._as_text(), "text/html": self._repr_html_()}
+
+    def _repr_html_(self) -> str:
+        from . import _rendering
+
+        return _rendering.execution_html(self)
+
+    def _as_text(self) -> str:
+        from . import _rendering
+
+        return _rendering.execution_text(self)
 
     def _printed(self, stream: str) -> str:
         texts = (output for output in self.outputs if isinstance(output, CodeText))

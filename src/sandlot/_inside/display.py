@@ -22,7 +22,8 @@ _TABLES = (
     ("polars.dataframe.frame", "DataFrame"),
     ("polars.series.series", "Series"),
 )
-_CHARTS = (("matplotlib.figure", "Figure"),)
+# Of `Figure` itself all formatters are taken away when its pictures are set up.
+_CHARTS = (("matplotlib.figure", "FigureBase"),)
 
 
 def register() -> None:
@@ -48,7 +49,7 @@ def _add(
     formatters = shell.display_formatter.formatters
     formatter = type(formatters["application/json"])(parent=shell.display_formatter)
     formatter.format_type = mime
-    formatter.print_method = type(formatter.print_method)(f"_{mime.split('.')[-1]}_")
+    formatter.print_method = "_sandlot_form_"  # that no class has
     for module, name in types:
         formatter.for_type_by_name(module, name, _harmless(form))
     formatters[mime] = formatter
