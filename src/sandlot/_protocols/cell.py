@@ -45,19 +45,20 @@ class _Cell:
         self.events: deque[CodeEvent] = deque()
         self.error: CodeError | None = None
         self.count: int | None = None
+        self.reply: Message | None = None
         self.answers: Mapping[str, Any] = {}
         self.probe = ""
         self.meets_fresh_kernel = False
         self.has_started = False
-        self.has_reply = False
         self.is_idle = False
         self.is_told = False
         self.kernel_died = False
         self.is_lost = False
+        self.is_given_up = False
 
     @property
     def has_ended(self) -> bool:
-        return self.has_reply and self.is_idle
+        return self.reply is not None and self.is_idle
 
     def show(self, shown: CodeOutput, size: int) -> None:
         self.outputs.add(shown, size)
@@ -174,6 +175,8 @@ class KernelTalk:
         """Take note that the kernel is about to be restarted on purpose."""
         self._restart_expected = self._is_fresh = True
         self._has_state = False
+        if self._cell is not None:
+            self._cell.is_given_up = True
 
     def receive(self, message: Message) -> None:
         """Read a message; what it means is told by the properties and `take`.
@@ -187,6 +190,8 @@ class KernelTalk:
                 self._receive_kernel_status(text(message, "execution_state"))
         elif cell is not None and parent == cell.id and not cell.has_ended:
             self._receive_of_cell(cell, message)
+            if cell.has_ended and cell.reply is not None:
+                _read_reply(cell, cell.reply)
         elif cell is not None and parent == cell.probe:
             _receive_of_probe(cell, message)
         elif parent in self._earlier or (cell is not None and parent == cell.id):
@@ -231,8 +236,9 @@ class KernelTalk:
         elif message.type == "status":
             cell.has_started = True
             cell.is_idle = text(message, "execution_state") == "idle"
-            self._restart_expected = False
-            self._has_state = True
+            if not cell.is_given_up:  # else it is the old kernel that still speaks
+                self._restart_expected = False
+                self._has_state = True
         elif message.type == "execute_input":
             cell.count = count(message)
         elif message.type == "clear_output":
@@ -262,24 +268,29 @@ class KernelTalk:
 
 
 def _receive_reply(cell: _Cell, message: Message) -> None:
-    state = text(message, "status")
+    _ = text(message, "status")
     cell.has_started = True
+    cell.count = count(message) or cell.count
+    answers = message.content.get("user_expressions")
+    cell.answers = answers if is_object(answers) else {}
+    cell.reply = message
+
+
+def _read_reply(cell: _Cell, message: Message) -> None:
+    """Show what a reply says, after the outputs, although it may have come before them."""
     for page in pages(message):
-        cell.show(CodeText("stdout", page), 0)
+        cell.show(CodeText("stdout", page), message.size)
+    state = text(message, "status")
     if state == "aborted":
         skipped = "the kernel skipped it, as code that waited before it had failed"
         cell.show(CodeError("ExecutionAborted", skipped), 0)
     elif state == "error" and cell.error is None:
         cell.show(error(message), message.size)
-    cell.count = count(message) or cell.count
-    answers = message.content.get("user_expressions")
-    cell.answers = answers if is_object(answers) else {}
-    cell.has_reply = True
 
 
 def _receive_of_probe(cell: _Cell, message: Message) -> None:
     # Each channel is in order: what belongs to the cell and has not come by now never will.
     if message.channel == "shell":
-        cell.is_lost = cell.is_lost or not cell.has_reply
+        cell.is_lost = cell.is_lost or cell.reply is None
     elif message.type == "status" and text(message, "execution_state") == "idle":
         cell.is_lost = cell.is_lost or not cell.is_idle
