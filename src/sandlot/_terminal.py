@@ -87,7 +87,8 @@ class _Screen:
         return place + 1
 
     def _control(self, letter: str | None, numbers: str) -> None:
-        values = [int(number) if number.isdecimal() else 0 for number in numbers.split(";")]
+        # Of longer numbers the end does not matter, and converting them takes long.
+        values = [int(f"0{number[:6]}") for number in re.sub("[^0-9;]", "", numbers).split(";")]
         steps = min(max(values[0], 1), _MAX_WIDTH)
         match letter:
             case "m":

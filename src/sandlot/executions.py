@@ -320,8 +320,8 @@ class Execution:
         for name in ("text", "stdout", "stderr"):
             if shown := getattr(self, name):
                 parts.append(f"{name}={_short(shown)}")
-        if others := [result for result in self.results if not result.is_main]:
-            parts.append(f"{len(others)} more result{'s' if len(others) > 1 else ''}")
+        if others := [result for result in self.results if not (self.text and result.is_main)]:
+            parts.append(f"results={others!r:.120}")
         return f"Execution({', '.join(parts)})"
 
 
