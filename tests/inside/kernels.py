@@ -16,6 +16,7 @@ from sandlot._protocols.kernel import Message, decode, encode, execute_request
 from sandlot._protocols.preparation import prepare
 
 _BRIDGE = Path(__file__).with_name("bridge.py")
+_SCRIPTS = Path(__file__).with_name("scripts")
 _SOURCES = Path(__file__).parents[2] / "src"
 _ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -111,10 +112,10 @@ class Kernel:
         return self._bridge.stdout.read(size)
 
 
-def beside(python: Path, code: str) -> str:
-    """Run code with the library in a template's Python: a client that has pandas and pyarrow."""
+def beside(python: Path, script: str) -> str:
+    """Run a script with the library in a template's Python: a client with pandas and pyarrow."""
     done = subprocess.run(
-        [python, "-c", code],
+        [python, _SCRIPTS / script],
         capture_output=True,
         text=True,
         env={**_ENVIRONMENT, "PYTHONPATH": str(_SOURCES)},

@@ -81,6 +81,7 @@ def decode(form: Any) -> Any:
         if not len(form["names"]) == len(form["dtypes"]) == table.num_columns:
             raise plain.PlainError("a table has a name for each column")
         names = [plain.decode(name) for name in form["names"]]
+        _ = set(names)  # a TypeError, if not all of them can be names
         try:
             _ = import_module("pandas")
         except ImportError:
@@ -131,15 +132,15 @@ def _take_apart(value: Any, library: Any, *, is_series: bool) -> tuple[dict[str,
 def _array(column: Any, library: Any) -> Any:
     try:
         array = library.Array.from_pandas(column)
-        if column.dtype == object:
-            _check_unchanged(column, array, library)
     except (library.ArrowException, TypeError, ValueError, OverflowError) as exc:
         raise plain.PlainError(f"column {column.name!r:.100}: {str(exc)[:300]}") from exc
+    if column.dtype == object:
+        _check_unchanged(column, array, library)
     return array
 
 
 def _check_unchanged(column: Any, array: Any, library: Any) -> None:
-    """Refuse what Arrow would make something similar of: 1 and 1.5 two floats, for example."""
+    """Refuse what Arrow makes something similar of: two floats of 1 and 1.5, for example."""
     if library.types.is_nested(array.type):
         raise plain.PlainError(
             f"column {column.name!r:.100} contains {array.type}, no plain values"
@@ -163,7 +164,7 @@ def _put_together(form: Any, names: list[Any], table: Any, library: Any) -> Any:
         _column(table.column(place), dtype, library) for place, dtype in enumerate(form["dtypes"])
     ]
     width = len(columns) - form["levels"]
-    if width < 0:
+    if width not in range(len(columns) + 1):
         raise plain.PlainError("a table has not more levels than columns")
     index = _index(form, names[width:], columns[width:], table.num_rows)
     frame = pandas.DataFrame(dict(enumerate(columns[:width])))
@@ -184,8 +185,10 @@ def _column(column: Any, dtype: Any, library: Any) -> Any:
         kind = getattr(library, _NULLABLE[dtype])()
         mapper = {kind: pandas.api.types.pandas_dtype(dtype)}.get
         return column.to_pandas(types_mapper=mapper)
-    series = column.to_pandas(integer_object_nulls=dtype == "object")
-    return series.astype(dtype) if dtype in ("object", "string") else series
+    if dtype == "object":
+        return pandas.Series(column.to_pylist(), dtype=object)
+    series = column.to_pandas()
+    return series.astype("string") if dtype == "string" else series
 
 
 def _index(form: Any, names: list[Any], columns: list[Any], rows: int) -> Any:
@@ -196,5 +199,5 @@ def _index(form: Any, names: list[Any], columns: list[Any], rows: int) -> Any:
             raise plain.PlainError("a table has as many labels as rows")
         return pandas.RangeIndex(start, stop, step, name=plain.decode(form["index_name"]))
     if len(columns) == 1:
-        return pandas.Index(columns[0], name=names[0], tupleize_cols=False)
+        return pandas.Index(columns[0], tupleize_cols=False).rename(names[0])
     return pandas.MultiIndex.from_arrays(columns, names=names)
