@@ -83,7 +83,7 @@ class _Scale:
         self._ticks = _ticks(axis)
         units = getattr(axis.units, "_mapping", None)
         self._names = {number: name for name, number in units.items()} if units else {}
-        if not self._names and type(axis.get_major_formatter()).__name__ == "FixedFormatter":
+        if not self._names and _has_chosen_ticks(axis):
             self._names = dict(self._ticks)
 
     def form(self, label: str, scale: str) -> dict[str, Any]:
@@ -105,6 +105,13 @@ class _Scale:
         if "Date" in self._kind:
             return sys.modules["matplotlib.dates"].num2date(number).replace(tzinfo=None)
         return number
+
+
+def _has_chosen_ticks(axis: Any) -> bool:
+    """Say if somebody has chosen both where ticks are and what stands at them."""
+    place, text = axis.get_major_locator(), axis.get_major_formatter()
+    chosen = ("FixedFormatter", "FuncFormatter")
+    return type(place).__name__ == "FixedLocator" and type(text).__name__ in chosen
 
 
 def _ticks(axis: Any) -> list[tuple[float, str]]:
