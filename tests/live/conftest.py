@@ -16,8 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sandlot import Client
 from sandlot.local import EmbeddedServer
 from tests.colours import Colour
+from tests.live.coding import Coding
 from tests.live.world import Live, Server, Traces, is_alive, until
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -92,6 +94,31 @@ def live(colour: Colour, server: Server) -> Iterator[Live]:
     """The shared server in one colour; each test must leave it without sandboxes."""
     yield Live(colour, server)
     until(lambda: server.homes == [])
+
+
+@pytest.fixture(scope="package")
+def jupyter(nothing_left: None) -> Iterator[tuple[Server, str, str]]:
+    """A server, a sandbox of it that runs code, and the id of a context there."""
+    embedded = EmbeddedServer.start()
+    server = Server(
+        embedded.base_url, embedded.api_key, embedded._process.pid, embedded._log.parent
+    )
+    try:
+        with (
+            Client(server.api_key, base_url=server.base_url) as client,
+            client.sandboxes.create("python-jupyter") as box,
+        ):
+            context = box.code.create_context()
+            assert context.id is not None
+            yield server, box.id, context.id
+    finally:
+        embedded.close()
+
+
+@pytest.fixture
+def coding(colour: Colour, jupyter: tuple[Server, str, str]) -> Coding:
+    """A sandbox that runs code, in one colour."""
+    return Coding(colour, *jupyter)
 
 
 def processes() -> list[int]:
