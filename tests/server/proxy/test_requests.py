@@ -178,7 +178,8 @@ def test_answers_without_a_body(
     ("head", "body"),
     [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5", "hello"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nT: t\r\n\r\n"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked",
+         "2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nT: t\r\n\r\n"),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
          "HTTP/1.1 200 OK\r\nContent-Length: 5", "hello"),
     ],

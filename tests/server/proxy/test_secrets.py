@@ -112,7 +112,7 @@ def handle(peer):
     except BlockingIOError:
         say("nothing yet")
     peer.setblocking(True)
-    peer.sendall(b"HTTP/1.1 101 X\\r\\nConnection: upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\nfirst")
+    peer.sendall(b"HTTP/1.1 101 X\\r\\nUpgrade: websocket\\r\\n\\r\\nfirst")
     say(peer.recv(100))
 listen(handle)
 """)

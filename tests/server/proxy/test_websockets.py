@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from harness import KEY, Box, ServerProcess, eventually
+from harness import KEY, eventually
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from .conftest import Serve
@@ -23,7 +23,7 @@ MIB = 1 << 20
 SWITCH = """
 def switch(peer, extra=b""):
     found, rest = head(peer)
-    peer.sendall(b"HTTP/1.1 101 Go\\r\\nconnection: upgrade\\r\\nupgrade: WebSocket\\r\\n\\r\\n" + extra)
+    peer.sendall(b"HTTP/1.1 101 Go\\r\\nupgrade: WebSocket\\r\\n\\r\\n" + extra)
     return rest
 """
 """Answers a handshake; what follows need be no WebSocket, as nobody reads it on the way."""

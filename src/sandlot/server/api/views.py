@@ -44,6 +44,7 @@ _FEATURES: Final = [
     "idempotency",
     "list.filters",
     "list.paging",
+    "ports.errors",
 ]
 """The additions to the original protocol."""
 
