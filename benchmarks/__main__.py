@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import calls, commands, growth, imports, transfers
+from benchmarks import calls, commands, growth, imports, proxy, transfers
 from benchmarks.report import Row, machine, print_rows
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "calls": calls.run,
     "commands": commands.run,
     "transfers": transfers.run,
+    "proxy": proxy.run,
     "growth": growth.run,
 }
 
