@@ -277,6 +277,11 @@ def _translated(address: Address) -> Generator[None, None, None]:
             f"{where} cannot be reached: {exc}; nothing was run", is_retryable=True
         ) from exc
     except InvalidHandshake as exc:
+        if isinstance(exc.__cause__, EOFError | OSError):
+            raise TransportError(
+                f"{where}: the connection ended while it was being opened; nothing was run",
+                is_retryable=True,
+            ) from exc
         raise UnexpectedResponseError(f"{where}: no WebSocket there: {exc}") from exc
     except (EOFError, WebSocketException) as exc:
         raise TransportError(

@@ -226,6 +226,7 @@ def test_channels(play: Play) -> None:
     assert request.stream
     for reply, error in (
         (refused(404), ContextNotFoundError),
+        (answer(b"<!DOCTYPE HTML>", 404, content_type="text/html"), ContextNotFoundError),
         (SILENT, ContextNotFoundError),
         (refused(500), UnexpectedResponseError),
         (answer(b"", 200), UnexpectedResponseError),

@@ -286,6 +286,8 @@ def _exchange(request: Request) -> Flow[Response]:
     message = found.get("message")
     if isinstance(message, str):
         raise _RefusedError(response.status, message[:500])
+    if "html" in response.headers.get("content-type", ""):  # Jupyter's way where browsers look
+        raise _RefusedError(response.status, "a page for people")
     if response.status in (502, 503):
         raise _SilentError
     raise from_response(response.status, response.content, response.headers)

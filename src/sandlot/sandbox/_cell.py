@@ -29,6 +29,8 @@ PATIENCE = 30.0
 BACKOFF = 0.2
 _CHECK = 10.0
 """Seconds without news after which it is asked whether the sandbox is still there."""
+_FIRST_CHECK = 2.0
+"""The same before the code has begun."""
 _MAX_OUTPUT = 10 << 20
 
 
@@ -188,7 +190,7 @@ class Cell:
         return self._check_at if self._deadline is None else min(self._check_at, self._deadline)
 
     def _heard(self) -> None:
-        self._check_at = time.monotonic() + _CHECK
+        self._check_at = time.monotonic() + (_CHECK if self._started else _FIRST_CHECK)
 
     def _news(self) -> CodeEvent | None:
         event = None if self._talk is None else self._talk.take()
@@ -208,10 +210,10 @@ class Cell:
         talk = self._talk
         assert talk is not None
         talk.receive(message)
-        self._heard()
         if talk.started and not self._started:
             self._started = True  # it may have waited for somebody else's code until now
             self._deadline = self._latest()
+        self._heard()
         if talk.ended:
             self._ended_at = time.monotonic()
         elif talk.kernel_died:

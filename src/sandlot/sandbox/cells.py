@@ -93,6 +93,7 @@ class CodeStream(Cell):
             try:
                 self._listen(self._wait_until())
             except SandlotError:
+                self._kernel.link.drop()
                 self._leave()
                 raise
 
@@ -167,14 +168,21 @@ class CodeStream(Cell):
         try:
             self._kernel.touch()
             self._kernel.link.check()
-        except ConflictError:
-            return  # it is paused, and may be resumed in time
+        except ConflictError as exc:
+            self._bear_pause(exc)
         except NotFoundError as exc:
             raise self._lost("the sandbox was destroyed") from exc
         except ConnectionError as exc:
             self._reconnect(str(exc))
         except SandlotError:
             return  # the connection that matters will show it
+
+    def _bear_pause(self, exc: ConflictError) -> None:
+        """Go on waiting if the sandbox is paused while code runs: it may be resumed in time."""
+        if not self._kernel.is_paused():
+            raise self._lost("the sandbox was destroyed") from exc
+        if not self._started:
+            raise self._lost("the sandbox is paused; it may run the code when it goes on") from exc
 
     def _reconnect(self, reason: str) -> None:
         """Connect anew, and find out what was missed."""
@@ -187,7 +195,8 @@ class CodeStream(Cell):
                 self._kernel.renew()
                 raise self._died() from exc
             except ConflictError as exc:
-                reason = str(exc)  # it is paused, and may be resumed in time
+                self._bear_pause(exc)
+                reason = str(exc)
                 patience = max(patience, self._deadline or 0.0)
             except (SandlotError, ConnectionError) as exc:
                 reason = str(exc)
@@ -266,6 +275,7 @@ class AsyncCodeStream(Cell):
             try:
                 await self._listen(self._wait_until())
             except SandlotError:
+                self._kernel.link.drop()
                 self._leave()
                 raise
 
@@ -340,14 +350,21 @@ class AsyncCodeStream(Cell):
         try:
             await self._kernel.touch()
             await self._kernel.link.check()
-        except ConflictError:
-            return  # it is paused, and may be resumed in time
+        except ConflictError as exc:
+            await self._bear_pause(exc)
         except NotFoundError as exc:
             raise self._lost("the sandbox was destroyed") from exc
         except ConnectionError as exc:
             await self._reconnect(str(exc))
         except SandlotError:
             return  # the connection that matters will show it
+
+    async def _bear_pause(self, exc: ConflictError) -> None:
+        """Go on waiting if the sandbox is paused while code runs: it may be resumed in time."""
+        if not await self._kernel.is_paused():
+            raise self._lost("the sandbox was destroyed") from exc
+        if not self._started:
+            raise self._lost("the sandbox is paused; it may run the code when it goes on") from exc
 
     async def _reconnect(self, reason: str) -> None:
         """Connect anew, and find out what was missed."""
@@ -360,7 +377,8 @@ class AsyncCodeStream(Cell):
                 self._kernel.renew()
                 raise self._died() from exc
             except ConflictError as exc:
-                reason = str(exc)  # it is paused, and may be resumed in time
+                await self._bear_pause(exc)
+                reason = str(exc)
                 patience = max(patience, self._deadline or 0.0)
             except (SandlotError, ConnectionError) as exc:
                 reason = str(exc)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncKernelLink", "KernelLink"]
 
+_BUSY = 1.0
+"""Seconds after its use in which nobody asks whether the sandbox is still there."""
 _IDLE_KEPT = 20.0
 """Seconds for which an unused connection is trusted: others on the way drop idle ones silently."""
 
@@ -73,6 +75,10 @@ class KernelLink:
             self.drop()
             raise ConnectionError("the other side no longer answers")
         socket.ping()
+
+    def is_rested(self) -> bool:
+        """Tell whether the connection has not been used for a while."""
+        return time.monotonic() > self._used_at + _BUSY
 
     def drop(self) -> None:
         """Hang up at once; `connect` goes on where this ended."""
@@ -146,6 +152,10 @@ class AsyncKernelLink:
             self.drop()
             raise ConnectionError("the other side no longer answers")
         await socket.ping()
+
+    def is_rested(self) -> bool:
+        """Tell whether the connection has not been used for a while."""
+        return time.monotonic() > self._used_at + _BUSY
 
     def drop(self) -> None:
         """Hang up at once; `connect` goes on where this ended."""

@@ -72,6 +72,8 @@ class KernelSession:
         try:
             if kernel is not None:
                 self.link.refresh(kernel.id)
+                if self.link.is_rested():
+                    self.touch()  # a paused sandbox would not answer, but run the code later
         except ContextNotFoundError:
             self.renew()
             kernel = None
@@ -107,6 +109,11 @@ class KernelSession:
         if self.kernel is not None:
             self._run(kernels.shut_down(self._sandbox.id, self.kernel.id))
         self.link.close()
+
+    def is_paused(self) -> bool:
+        """Tell whether the sandbox is paused."""
+        found = self._run(sandboxes.get(self._sandbox.id))
+        return found.status == "paused"
 
     def touch(self) -> None:
         """Count as activity of the sandbox."""
@@ -186,6 +193,8 @@ class AsyncKernelSession:
         try:
             if kernel is not None:
                 await self.link.refresh(kernel.id)
+                if self.link.is_rested():
+                    await self.touch()  # a paused sandbox would not answer, but run the code later
         except ContextNotFoundError:
             self.renew()
             kernel = None
@@ -221,6 +230,11 @@ class AsyncKernelSession:
         if self.kernel is not None:
             await self._run(kernels.shut_down(self._sandbox.id, self.kernel.id))
         await self.link.close()
+
+    async def is_paused(self) -> bool:
+        """Tell whether the sandbox is paused."""
+        found = await self._run(sandboxes.get(self._sandbox.id))
+        return found.status == "paused"
 
     async def touch(self) -> None:
         """Count as activity of the sandbox."""
