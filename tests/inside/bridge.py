@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 import sys
 import threading
 from typing import Any
@@ -17,7 +18,8 @@ from jupyter_server.services.kernels.connection import base
 
 def main(framed: bool, kernel: str) -> None:
     manager = KernelManager(kernel_name=kernel)
-    manager.start_kernel()
+    manager.kernel_spec.argv[0] = sys.executable  # in sandboxes it has another path
+    manager.start_kernel(stdout=subprocess.DEVNULL)  # ours is the wire
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)
@@ -34,7 +36,9 @@ def main(framed: bool, kernel: str) -> None:
     def frame(message: dict[str, Any], channel: str) -> bytes:
         session = client.session
         if framed:
-            return base.serialize_msg_to_ws_v1(message, channel, session.pack)
+            parts = ("header", "parent_header", "metadata", "content")
+            packed = [*(session.pack(message[part]) for part in parts), *message["buffers"]]
+            return base.serialize_msg_to_ws_v1(packed, channel)
         whole = {**message, "channel": channel}
         if message.get("buffers"):
             return base.serialize_binary_message(whole)

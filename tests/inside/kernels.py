@@ -18,7 +18,10 @@ from sandlot._protocols.preparation import prepare
 _BRIDGE = Path(__file__).with_name("bridge.py")
 _SCRIPTS = Path(__file__).with_name("scripts")
 _SOURCES = Path(__file__).parents[2] / "src"
-_ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+# With pytest's own variable ipykernel does not watch file descriptors.
+_ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"
+} | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Kernel:

@@ -98,9 +98,8 @@ def _items(value: Any, depth: int) -> str:
         if kind is dict:
             text = f"{text}: {_text(value[item], depth + 1)}"
         shown.append(text)
-    if kind is tuple and len(shown) == 1:
-        shown.append("")
-    return f"{start}{', '.join(shown)}{end}"
+    alone = "," if kind is tuple and len(shown) == 1 else ""
+    return f"{start}{', '.join(shown)}{alone}{end}"
 
 
 _OPENED: dict[Any, tuple[str, str]] = {
