@@ -3,7 +3,8 @@
 This package is copied into the environment of the template, where it is known as `sandlot_jupyter`.
 It imports nothing of the rest of the project, and refers to itself by relative imports.
 
-- `__main__`, `server`: the Jupyter server.
+- `launcher`, `server`: the Jupyter server.
+- `forking`, `provisioning`: how kernels are started.
 - `slow_modules`: what it is better off without.
 - `startup`: lets packages be installed where the environment is read-only.
 """

@@ -8,32 +8,55 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from collections.abc import Callable
 
 from jupyter_server.serverapp import ServerApp
+from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
-__all__ = ["serve"]
+from . import provisioning
+from .kernels import Kernels
+
+__all__ = ["listen", "serve"]
 
 _PORT = 8888
 _RUNTIME = "/tmp/.jupyter"  # noqa: S108 - the sandbox's own
 _DEAD_AFTER = 0.25
 """Seconds between two looks at whether a kernel lives."""
 
+_LARGEST_BODY = 1 << 30
 
-def serve() -> None:
-    """Serve until the end."""
+
+def listen() -> socket.socket:
+    """Return a socket that listens where everybody expects the Jupyter server."""
+    listener = socket.create_server(("127.0.0.1", _PORT), backlog=128)
+    listener.setblocking(False)
+    # Connections inherit it. Messages are small and many: none shall wait for the one before.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def serve(listener: socket.socket, say: Callable[[str], None]) -> None:
+    """Serve until the end.
+
+    Args:
+        listener: What to answer.
+        say: Is told `ready` once requests are answered, and `prepared` once a kernel is in reserve.
+    """
     os.environ["JUPYTER_RUNTIME_DIR"] = _RUNTIME
-    asyncio.run(_serve())
+    asyncio.run(_serve(listener, say))
 
 
-async def _serve() -> None:
+async def _serve(listener: socket.socket, say: Callable[[str], None]) -> None:
     app = ServerApp(config=_configuration())
-    app.initialize(argv=[], find_extensions=False)
-    app.start_app()
-    await asyncio.sleep(0)  # the callback that begins to listen is waiting
-    _, writer = await asyncio.open_connection("127.0.0.1", _PORT)
-    writer.close()
-    _ = os.write(1, b"ready\n")
+    app.initialize(argv=[], find_extensions=False, new_httpserver=False)
+    http = HTTPServer(app.web_app, max_body_size=_LARGEST_BODY, max_buffer_size=_LARGEST_BODY)
+    http.add_socket(listener)
+    say("ready")
+    assert isinstance(app.kernel_manager, Kernels)
+    await app.kernel_manager.prepare()
+    say("prepared")
     _ = await asyncio.Event().wait()
 
 
@@ -42,19 +65,18 @@ def _configuration() -> Config:
         {
             "IdentityProvider": {"token": ""},
             "KernelManager": {"transport": "ipc"},
+            "KernelProvisionerFactory": {"default_provisioner_name": provisioning.NAME},
             "KernelRestarter": {"time_to_dead": _DEAD_AFTER},
             "MappingKernelManager": {"buffer_offline_messages": True},
             "ServerApp": {
                 "ip": "127.0.0.1",
                 "port": _PORT,
-                "port_retries": 0,
                 "root_dir": "/",
                 "allow_origin": "*",
                 "allow_remote_access": True,
                 "disable_check_xsrf": True,
                 "terminals_enabled": False,
-                "open_browser": False,
-                "no_browser_open_file": True,
+                "kernel_manager_class": Kernels,
                 "log_level": "WARN",
                 "tornado_settings": {"ws_ping_interval": 0},
             },

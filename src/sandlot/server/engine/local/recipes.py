@@ -19,13 +19,17 @@ _EDITION = "1"
 """To be changed with the way that environments are built."""
 
 _JUPYTER_PORT = 8888
+_LAUNCH = "import sys; del sys.path[0]; from sandlot_jupyter.launcher import main; main()"
+"""Not by `-I`, which kernels and what they start would inherit; without the current directory, so
+that nothing in it is taken for a module of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """A program that runs in every sandbox of a template.
 
-    It writes a line to its standard output once it is ready, and nothing before.
+    It writes two lines to its standard output: `ready` once it answers, and `prepared` once it has
+    done everything that the first user would else wait for.
 
     Attributes:
         port: Where it listens.
@@ -112,7 +116,7 @@ RECIPES = (
             ("-c", "import bash_kernel, ipykernel, jupyter_server, pandas, pyarrow"),
         ),
         service=Service(
-            argv=(f"{ENVIRONMENT}/bin/python3", "-I", "-m", "sandlot_jupyter"),
+            argv=(f"{ENVIRONMENT}/bin/python3", "-c", _LAUNCH),
             port=_JUPYTER_PORT,
         ),
     ),

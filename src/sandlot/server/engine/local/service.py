@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from sandlot.server.engine.base import EngineError, PortClosedError, Process, SandboxGoneError
 
@@ -18,7 +19,9 @@ _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 30.0
 _STABLE = 60.0
 """Seconds after which a service that dies is no longer taken for one that cannot run."""
-_TAIL = 2000
+_LAST_WORDS = 0.5
+_MOST = 2000
+_READY, _PREPARED = b"ready\n", b"prepared\n"
 
 
 class ServiceError(PortClosedError):
@@ -38,6 +41,8 @@ class RunningService:
         self._service = service
         self._start = start
         self._ready: asyncio.Future[None] = _promise()
+        self._prepared = asyncio.Event()
+        self._tail = b""
         self._task = asyncio.create_task(self._run())
 
     async def wait_ready(self) -> None:
@@ -52,9 +57,19 @@ class RunningService:
                 await asyncio.shield(self._ready)
         except TimeoutError as error:
             raise ServiceError(
-                f"The service on port {self.port} is not ready yet, after"
-                f" {self._service.patience:g} seconds."
+                f"the service on port {self.port} is not ready after"
+                f" {self._service.patience:g} seconds"
             ) from error
+
+    async def wait_prepared(self) -> None:
+        """Wait until everything has been done that the first user would else wait for.
+
+        Raises:
+            ServiceError: It has ended before it was ready, or takes too long.
+            SandboxGoneError: The sandbox has died.
+        """
+        await self.wait_ready()
+        _ = await self._prepared.wait()
 
     def stop(self) -> None:
         """Take no more care of it; may be repeated."""
@@ -82,33 +97,42 @@ class RunningService:
         """Start it, and return when it has ended or could not be started."""
         try:
             process = await self._start()
-            try:
-                tail = await self._watch_start(process)
-                if self._ready.done():
-                    await process.discard()
-                code = (await process.wait()).code
-            finally:
-                await process.close()
         except SandboxGoneError:
             raise
         except EngineError as error:
-            self._fail(ServiceError(f"The service on port {self.port} cannot run: {error}"))
+            self._fail(ServiceError(f"the service on port {self.port} cannot run: {error}"))
             return
+        self._tail = b""
+        hearing = asyncio.create_task(self._hear(process))
+        try:
+            code = (await process.wait()).code
+            # What it started may hold on to its outputs for longer.
+            _ = await asyncio.wait([hearing], timeout=_LAST_WORDS)
+        finally:
+            _ = hearing.cancel()
+            await process.close()
         if self._ready.done():
             _log.info("a service has died; starting it again", extra={"code": code})
             self._ready = _promise()
         else:
-            self._fail(ServiceError(f"The service on port {self.port} ended with {code}: {tail}"))
+            said = self._tail.decode(errors="replace").strip() or "it said nothing"
+            self._fail(ServiceError(f"the service on port {self.port} ended with {code}: {said}"))
 
-    async def _watch_start(self, process: Process) -> str:
-        """Return when it is ready, or has nothing more to say; return its last words."""
-        tail = b""
-        while (output := await process.read()) is not None:
-            if output.stream == "stdout" and b"\n" in output.data:
-                self._ready.set_result(None)
-                return ""
-            tail = (tail + output.data)[-_TAIL:]
-        return tail.decode(errors="replace").strip() or "it said nothing"
+    async def _hear(self, process: Process) -> None:
+        """Learn how far it is, until it is prepared."""
+        lines = b""
+        with suppress(SandboxGoneError):
+            while not lines.startswith(_READY + _PREPARED):
+                output = await process.read()
+                if output is None:
+                    return
+                self._tail = (self._tail + output.data)[-_MOST:]
+                if output.stream == "stdout":
+                    lines = (lines + output.data)[:_MOST]
+                if lines.startswith(_READY) and not self._ready.done():
+                    self._ready.set_result(None)
+            self._prepared.set()
+            await process.discard()
 
     def _fail(self, error: EngineError) -> None:
         if not self._ready.done():
