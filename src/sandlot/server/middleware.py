@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import error_response
-from .proxy import CutError
+from .proxy import MARK, CutError, is_for_port
 
 __all__ = ["RequestMiddleware"]
 
@@ -82,7 +82,8 @@ class _Exchange:
 
     async def _answer_crash(self, receive: Receive) -> None:
         message = "The server failed; its log has the details under this request id."
-        response = error_response("internal_error", message, self._request_id)
+        headers = {MARK: "internal_error"} if is_for_port(self._scope) else None
+        response = error_response("internal_error", message, self._request_id, headers)
         await response(self._scope, receive, self.send)
 
     def _write_line(self, outcome: str) -> None:

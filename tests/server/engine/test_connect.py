@@ -148,6 +148,8 @@ async def test_who_does_not_accept_keeps_nobody_else_waiting(open_box: OpenBox) 
         assert (await box.run("true")).exit == Exit(0)
         await eventually(lambda: len(os.listdir("/proc/self/fd")) == before + 5)
         assert not any(task.done() for task in connecting)
+        with pytest.raises(TimeoutError):
+            _ = await box.sandbox.connect(port, Reader, timeout=0.1)
         for task in connecting:
             _ = task.cancel()
         _ = await asyncio.wait(connecting)

@@ -358,6 +358,18 @@ class TestConnections:
             peers = {client.post("/", content=b"x").json()["peer"] for _ in range(5)}
         assert len(peers) == 5
 
+    def test_they_do_not_rest_for_long(self, serve: Serve) -> None:
+        program = serve("""
+def handle(peer):
+    while head(peer)[0]:
+        peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+    say("closed")
+listen(handle)
+""")
+        with program.client() as client:
+            assert client.get("/").status_code == 200
+        assert program.hear() == "closed"
+
     FICKLE = """
 def handle(peer):
     while True:

@@ -5,7 +5,9 @@
 `tunnel` moves the bytes of a WebSocket. `ports` puts them together.
 """
 
+from .client import is_for_port
 from .exchange import CutError
+from .headers import MARK
 from .ports import PortMiddleware, PortProxy
 
-__all__ = ["CutError", "PortMiddleware", "PortProxy"]
+__all__ = ["MARK", "CutError", "PortMiddleware", "PortProxy", "is_for_port"]

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from .addresses import PortAddress
 from .headers import Headers, Origin
 
-__all__ = ["EXTENSION", "Client", "ClientConnection"]
+__all__ = ["EXTENSION", "Client", "ClientConnection", "is_for_port"]
 
 EXTENSION: Final = "sandlot.connection"
 """An extension of scopes, present if a request is addressed to a port.
@@ -19,6 +19,11 @@ EXTENSION: Final = "sandlot.connection"
 `address` is the `PortAddress`, `connection` the `ClientConnection` that the request came by, and
 `target` the bytes that it names the resource with.
 """
+
+
+def is_for_port(scope: Scope) -> bool:
+    """Tell whether a request is addressed to a port of a sandbox."""
+    return EXTENSION in scope.get("extensions", ())
 
 
 class ClientConnection(Protocol):

@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Final
 
 from sandlot.server.services.errors import BadGatewayError, InvalidRequestError
 
 from .addresses import PortAddress
 
-__all__ = ["Headers", "Origin", "answer_headers", "request_headers", "wants_websocket"]
+__all__ = ["MARK", "Headers", "Origin", "answer_headers", "request_headers", "wants_websocket"]
 
 Headers = list[tuple[bytes, bytes]]
 
-MARK = b"x-sandlot-proxy"
-"""What answers of the proxy itself have, and no others."""
+MARK: Final = "x-sandlot-proxy"
+"""What answers of the server itself have, with their code, and those of programs never."""
 
 _HOP_BY_HOP = frozenset(  # RFC 9110, 7.6.1, and what older programs send
     {
@@ -116,7 +117,7 @@ def answer_headers(
         BadGatewayError: No client should get to see them.
     """
     found = [(name.lower(), value) for name, value in headers]
-    dropped = {*_HOP_BY_HOP, *_named(found), MARK}
+    dropped = {*_HOP_BY_HOP, *_named(found), MARK.encode()}
     if status in (204, 304) or any(name == b"transfer-encoding" for name, _ in found):
         dropped.add(b"content-length")  # of nothing, or of something else
     passed: Headers = []

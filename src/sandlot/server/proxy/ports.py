@@ -20,7 +20,7 @@ from sandlot.server.services.errors import (
 )
 from sandlot.server.services.live import LiveSandbox
 
-from .client import EXTENSION, Client
+from .client import Client, is_for_port
 from .connections import PortConnection
 from .exchange import Exchange
 from .headers import MARK
@@ -101,7 +101,7 @@ class PortProxy:
             self._running.discard(tunnel)
 
     async def _refuse(self, client: Client, error: ServiceError) -> None:
-        headers = {MARK.decode(): error.code}
+        headers = {MARK: error.code}
         if any(name == b"expect" for name, _ in client.headers):
             headers["connection"] = "close"  # whether the body comes all the same is not known
         headers["date"] = formatdate(usegmt=True)
@@ -138,7 +138,7 @@ class PortMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
-        if EXTENSION in scope.get("extensions", ()):
+        if is_for_port(scope):
             await self._proxy.serve(Client(scope, receive, send))
         else:
             await self._app(scope, receive, send)
