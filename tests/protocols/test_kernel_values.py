@@ -9,16 +9,21 @@ import decimal
 import enum
 import fractions
 import json
+import logging
 import math
+import os
 import random
 import shlex
+import shutil
 import subprocess
+import sys
+import types
 import uuid
 from typing import Any
 
 import pytest
 
-from sandlot._inside import boot, exchange, plain
+from sandlot._inside import boot, display, exchange, plain
 from sandlot._protocols import values
 from sandlot._protocols.preparation import prepare
 from sandlot.errors import (
@@ -293,7 +298,7 @@ def test_refusals_are_told() -> None:
 
 
 def test_tables_need_pyarrow_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UnsupportedError, match="pyarrow"):
         _ = values.value(answered('{"frame": {}}'))
 
@@ -331,9 +336,35 @@ def test_python_is_told_in_a_few_expressions() -> None:
     assert len(code) < 60_000
 
 
-def test_the_sources_make_one_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+PROBE = """
+import sys
+inside = sys.modules["_sandlot_inside"]
+for name in ("arrow", "charts", "display", "exchange", "frames", "shapes", "tables", "variables"):
+    getattr(inside, name)
+form = inside.plain.encode({1: (2.5, {3}, b"x", None)})
+print(inside.plain.decode(form) == {1: (2.5, {3}, b"x", None)}, sorted(globals()))
+"""
 
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])
+def test_kernels_of_many_versions_understand_it(version: str) -> None:
+    program = shutil.which(f"python{version}")
+    if program is None:
+        pytest.skip(f"there is no Python {version}")
+    done = subprocess.run(
+        [program, "-"],
+        input=prepare("python", None, {}) + PROBE,
+        capture_output=True,
+        text=True,
+    )
+    if "pyenv" in done.stderr:  # a shim without a version behind it
+        pytest.skip(f"there is no Python {version}")
+    assert done.stderr == ""
+    assert done.stdout.startswith("True")
+    assert "sandlot" not in done.stdout
+
+
+def test_the_sources_make_one_module(monkeypatch: pytest.MonkeyPatch) -> None:
     namespace: dict[str, Any] = {}
     monkeypatch.delitem(sys.modules, boot.NAME, raising=False)
     exec(prepare("python", None, {}), namespace)
@@ -351,3 +382,19 @@ def test_the_sources_make_one_module(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sys.modules[boot.NAME] is not inside
     finally:
         del sys.modules[boot.NAME]
+
+
+def test_an_ipython_unlike_all_others_shows_what_it_always_did(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Shell:
+        log = logging.getLogger("ipython")
+
+    core = types.ModuleType("IPython.core.getipython")
+    monkeypatch.setattr(core, "get_ipython", Shell, raising=False)
+    monkeypatch.setitem(sys.modules, core.__name__, core)
+    monkeypatch.setenv("PLOTLY_RENDERER", "chosen")
+    with caplog.at_level("DEBUG"):
+        display.register()
+    assert "not shown as data" in caplog.text
+    assert os.environ["PLOTLY_RENDERER"] == "chosen"

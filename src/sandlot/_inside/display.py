@@ -33,8 +33,11 @@ def register() -> None:
     shell = current_shell()
     if shell is None:
         return
-    _add(shell, TABLE, _TABLES, _table)
-    _add(shell, CHART, _CHARTS, _charts)
+    try:
+        _add(shell, TABLE, _TABLES, _table)
+        _add(shell, CHART, _CHARTS, _charts)
+    except Exception:  # an IPython unlike all that are known: it shows what it always did
+        shell.log.debug("tables and charts are not shown as data", exc_info=True)
 
 
 def current_shell() -> Any:

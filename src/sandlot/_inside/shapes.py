@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Found = tuple[str, Any, "list[str]", "list[Any]"]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Found: TypeAlias = "tuple[str, Any, list[str], list[Any]]"
 """Kind of a series, its label, its fields and its points."""
 
 

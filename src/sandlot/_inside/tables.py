@@ -101,6 +101,8 @@ def _label(label: Any) -> Any:
 
 def _value(value: Any) -> Any:
     """Return the JSON form of a value: its text, if it is no plain scalar."""
+    if value is None:
+        return None
     if type(value) is str:
         return plain.encode(_cut(value))
     if hasattr(value, "to_pydatetime") and not getattr(value, "nanosecond", 0):
