@@ -122,6 +122,11 @@ class Socket:
         with _closed():
             self._pong = self._connection.ping()
 
+    def said(self, header: str) -> str | None:
+        """Return a header of the answer that opened the connection."""
+        answer = self._connection.response
+        return None if answer is None else answer.headers.get(header)
+
     def is_open(self) -> bool:
         """Tell whether the other side has not hung up, as far as is known."""
         return self._connection.state is State.OPEN
@@ -170,6 +175,11 @@ class AsyncSocket:
         """Ask whether anybody is there."""
         with _closed():
             self._pong = asyncio.ensure_future(await self._connection.ping())
+
+    def said(self, header: str) -> str | None:
+        """Return a header of the answer that opened the connection."""
+        answer = self._connection.response
+        return None if answer is None else answer.headers.get(header)
 
     def is_open(self) -> bool:
         """Tell whether the other side has not hung up, as far as is known."""

@@ -232,6 +232,8 @@ class Execution:
     """It was interrupted."""
     truncated: bool = False
     """Output beyond the limit was discarded."""
+    incomplete: bool = False
+    """The connection was lost meanwhile, and what was said in that moment may be missing."""
     state_lost: bool = False
     """Its kernel had to be restarted to end it: what the context knew is lost."""
     fresh_kernel: bool = False
@@ -339,7 +341,7 @@ class Variable:
     """The beginning of it, or its type where more could have run code."""
 
 
-_FLAGS = ("timed_out", "interrupted", "truncated", "state_lost", "fresh_kernel")
+_FLAGS = ("timed_out", "interrupted", "truncated", "incomplete", "state_lost", "fresh_kernel")
 _BINARY = {"image/png", "image/jpeg", "application/pdf"}
 _SUFFIXES = {
     ".png": "image/png",

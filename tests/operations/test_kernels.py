@@ -220,9 +220,9 @@ def test_orders_to_what_is_gone(play: Play, gone: Any) -> None:
 
 
 def test_channels(play: Play) -> None:
-    play(kernels.open_channels(ID, KERNEL, "s"), answer(b"", 101))
+    play(kernels.open_channels(ID, KERNEL, "s", received=3), answer(b"", 101))
     (request,) = play.sent
-    assert request.path == f"/api/kernels/{KERNEL}/channels?session_id=s"
+    assert request.path == f"/api/kernels/{KERNEL}/channels?session_id=s&after=3"
     assert request.stream
     for reply, error in (
         (refused(404), ContextNotFoundError),
@@ -233,4 +233,4 @@ def test_channels(play: Play) -> None:
         (problem("invalid_state", 409), ConflictError),
     ):
         with pytest.raises(error):
-            play(kernels.open_channels(ID, KERNEL, "s"), reply)
+            play(kernels.open_channels(ID, KERNEL, "s", received=3), reply)

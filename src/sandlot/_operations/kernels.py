@@ -24,6 +24,8 @@ from ..errors import (
 from . import commands, meta
 
 JUPYTER_PORT = 8888
+RESUMED = "X-Sandlot-Resumed"
+"""Header that says `yes` if no message was missed."""
 DEFAULT_LANGUAGE = "python"
 
 _PYTHON = "python3"
@@ -150,12 +152,17 @@ def languages(server: Server, sandbox_id: str, template: str) -> Flow[list[str]]
     return sorted(set(specs.languages.values()))
 
 
-def open_channels(sandbox_id: str, kernel_id: str, session: str) -> Flow[None]:
+def open_channels(sandbox_id: str, kernel_id: str, session: str, *, received: int) -> Flow[None]:
     """Open the conversation with a kernel.
 
-    The same session gets what was said while nobody listened.
+    Args:
+        sandbox_id: Where it is.
+        kernel_id: Which it is.
+        session: Who opens it; the same one gets what was said while nobody listened.
+        received: Messages that it has got. Servers that can go on after them say so by `RESUMED`.
     """
-    where = path("/api/kernels/{}/channels?session_id={}", kernel_id, session)
+    template = "/api/kernels/{}/channels?session_id={}&after={}"
+    where = path(template, kernel_id, session, str(received))
     request = _request(sandbox_id, "GET", where, stream=True)
     try:
         response = yield from _exchange(request)

@@ -142,6 +142,8 @@ class Cell:
         self._started = False
         self._expired = False
         self._state_lost = False
+        self._stopping = False
+        self._incomplete = False
 
     @property
     def execution(self) -> Execution:
@@ -151,6 +153,7 @@ class Cell:
             known,
             timed_out=self._expired,
             state_lost=self._state_lost,
+            incomplete=self._incomplete,
             duration_ms=self._milliseconds(),
         )
 
@@ -200,8 +203,8 @@ class Cell:
     def _has_ended(self) -> bool:
         return self._state_lost or (self._talk is not None and self._talk.ended)
 
-    def _take(self, message: Message) -> None:
-        """Take note of what the kernel says.
+    def _take(self, message: Message) -> KernelTalk:
+        """Take note of what the kernel says; return the conversation.
 
         Raises:
             KernelDiedError: It died.
@@ -218,8 +221,14 @@ class Cell:
             self._ended_at = time.monotonic()
         elif talk.kernel_died:
             raise self._died()
-        elif talk.lost_output:
+        elif talk.lost_output and (self._started or self._incomplete):
             raise self._lost("the connection was lost, and the code ended before there was another")
+        return talk
+
+    def _is_undelivered(self) -> bool:
+        """Tell whether the kernel has not got the code, as everything that it said shows."""
+        talk = self._talk
+        return talk is not None and talk.lost_output and not self._started
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline

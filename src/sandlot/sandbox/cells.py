@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from .._protocols.kernel import Message
+from .._protocols.cell import KernelTalk
 from ..errors import (
     ConflictError,
     ContextNotFoundError,
@@ -52,6 +52,7 @@ class CodeStream(Cell):
         if not self._running:
             return
         try:
+            self._stopping = True
             if not self._has_ended():
                 self._kernel.interrupt()
                 self._deadline = time.monotonic() + GRACE
@@ -92,7 +93,9 @@ class CodeStream(Cell):
                 return CodeEndEvent(self.execution)
             try:
                 self._listen(self._wait_until())
-            except SandlotError:
+            except SandlotError as exc:
+                if isinstance(exc, KernelDiedError):
+                    self._kernel.renew()
                 self._kernel.link.drop()
                 self._leave()
                 raise
@@ -110,14 +113,17 @@ class CodeStream(Cell):
         self._running = True
         try:
             talk = self._kernel.prepare()
-            request = self._send_with(talk, self._kernel.link.session)
-            try:
-                self._kernel.link.send(request)
-            except ConnectionError as exc:
-                self._reconnect(str(exc))
+            self._send(talk)
         except BaseException:
             self._leave()
             raise
+
+    def _send(self, talk: KernelTalk) -> None:
+        request = self._send_with(talk, self._kernel.link.session)
+        try:
+            self._kernel.link.send(request)
+        except ConnectionError as exc:
+            self._reconnect(str(exc))
 
     def _leave(self) -> None:
         if self._running:
@@ -136,17 +142,14 @@ class CodeStream(Cell):
         except ConnectionError as exc:
             self._reconnect(str(exc))
         else:
-            self._hear(message)
-
-    def _hear(self, message: Message) -> None:
-        try:
-            self._take(message)
-        except KernelDiedError:
-            self._kernel.renew()
-            raise
+            talk = self._take(message)
+            if self._is_undelivered():
+                self._send(talk)
 
     def _look(self) -> None:
         """See why nothing comes, or end what takes too long."""
+        if self._stopping:
+            return
         if not self._is_late():
             self._check()
         elif not self._expired:
@@ -190,9 +193,10 @@ class CodeStream(Cell):
         while True:
             try:
                 self._kernel.reconnect()
-                self._kernel.link.send(self._probe(self._kernel.link.session))
+                self._incomplete = self._incomplete or not self._kernel.link.is_complete
+                if self._incomplete or not self._started:
+                    self._kernel.link.send(self._probe(self._kernel.link.session))
             except ContextNotFoundError as exc:
-                self._kernel.renew()
                 raise self._died() from exc
             except ConflictError as exc:
                 self._bear_pause(exc)
@@ -234,6 +238,7 @@ class AsyncCodeStream(Cell):
         if not self._running:
             return
         try:
+            self._stopping = True
             if not self._has_ended():
                 await self._kernel.interrupt()
                 self._deadline = time.monotonic() + GRACE
@@ -274,7 +279,9 @@ class AsyncCodeStream(Cell):
                 return CodeEndEvent(self.execution)
             try:
                 await self._listen(self._wait_until())
-            except SandlotError:
+            except SandlotError as exc:
+                if isinstance(exc, KernelDiedError):
+                    self._kernel.renew()
                 self._kernel.link.drop()
                 self._leave()
                 raise
@@ -292,14 +299,17 @@ class AsyncCodeStream(Cell):
         self._running = True
         try:
             talk = await self._kernel.prepare()
-            request = self._send_with(talk, self._kernel.link.session)
-            try:
-                await self._kernel.link.send(request)
-            except ConnectionError as exc:
-                await self._reconnect(str(exc))
+            await self._send(talk)
         except BaseException:
             self._leave()
             raise
+
+    async def _send(self, talk: KernelTalk) -> None:
+        request = self._send_with(talk, self._kernel.link.session)
+        try:
+            await self._kernel.link.send(request)
+        except ConnectionError as exc:
+            await self._reconnect(str(exc))
 
     def _leave(self) -> None:
         if self._running:
@@ -318,17 +328,14 @@ class AsyncCodeStream(Cell):
         except ConnectionError as exc:
             await self._reconnect(str(exc))
         else:
-            self._hear(message)
-
-    def _hear(self, message: Message) -> None:
-        try:
-            self._take(message)
-        except KernelDiedError:
-            self._kernel.renew()
-            raise
+            talk = self._take(message)
+            if self._is_undelivered():
+                await self._send(talk)
 
     async def _look(self) -> None:
         """See why nothing comes, or end what takes too long."""
+        if self._stopping:
+            return
         if not self._is_late():
             await self._check()
         elif not self._expired:
@@ -372,9 +379,10 @@ class AsyncCodeStream(Cell):
         while True:
             try:
                 await self._kernel.reconnect()
-                await self._kernel.link.send(self._probe(self._kernel.link.session))
+                self._incomplete = self._incomplete or not self._kernel.link.is_complete
+                if self._incomplete or not self._started:
+                    await self._kernel.link.send(self._probe(self._kernel.link.session))
             except ContextNotFoundError as exc:
-                self._kernel.renew()
                 raise self._died() from exc
             except ConflictError as exc:
                 await self._bear_pause(exc)

@@ -26,6 +26,8 @@ class KernelLink:
 
     Attributes:
         session: Names this side, so that a new connection gets what an old one missed.
+        is_complete: Whether the connection goes on where the one before ended. Original servers
+            cannot say that it does.
     """
 
     def __init__(self, transport: Transport, sandbox_id: str) -> None:
@@ -33,13 +35,25 @@ class KernelLink:
         self._transport = transport
         self._sandbox_id = sandbox_id
         self._socket: Socket | None = None
+        self.is_complete = True
+        self._kernel_id = ""
+        self._received = 0
         self._used_at = 0.0
 
     def connect(self, kernel_id: str) -> None:
         """Connect anew."""
         self.drop()
-        opening = kernels.open_channels(self._sandbox_id, kernel_id, self.session)
-        self._socket = self._transport.socket(opening, SUBPROTOCOL)
+        is_first = kernel_id != self._kernel_id
+        if is_first:
+            self._kernel_id = kernel_id
+            self._received = 0
+        place = self._sandbox_id, kernel_id, self.session
+        opening = kernels.open_channels(*place, received=self._received)
+        socket = self._socket = self._transport.socket(opening, SUBPROTOCOL)
+        is_resumed = socket.said(kernels.RESUMED) == "yes"
+        if not is_resumed:
+            self._received = 0
+        self.is_complete = is_first or is_resumed
         self._used_at = time.monotonic()
 
     def refresh(self, kernel_id: str) -> None:
@@ -58,6 +72,7 @@ class KernelLink:
         """Return the next message; raise TimeoutError after the time, or ConnectionError."""
         socket = self._connected()
         data = socket.receive(timeout)
+        self._received += 1
         self._used_at = time.monotonic()
         return decode(data, framed=socket.subprotocol == SUBPROTOCOL)
 
@@ -103,6 +118,8 @@ class AsyncKernelLink:
 
     Attributes:
         session: Names this side, so that a new connection gets what an old one missed.
+        is_complete: Whether the connection goes on where the one before ended. Original servers
+            cannot say that it does.
     """
 
     def __init__(self, transport: AsyncTransport, sandbox_id: str) -> None:
@@ -110,13 +127,25 @@ class AsyncKernelLink:
         self._transport = transport
         self._sandbox_id = sandbox_id
         self._socket: AsyncSocket | None = None
+        self.is_complete = True
+        self._kernel_id = ""
+        self._received = 0
         self._used_at = 0.0
 
     async def connect(self, kernel_id: str) -> None:
         """Connect anew."""
         self.drop()
-        opening = kernels.open_channels(self._sandbox_id, kernel_id, self.session)
-        self._socket = await self._transport.socket(opening, SUBPROTOCOL)
+        is_first = kernel_id != self._kernel_id
+        if is_first:
+            self._kernel_id = kernel_id
+            self._received = 0
+        place = self._sandbox_id, kernel_id, self.session
+        opening = kernels.open_channels(*place, received=self._received)
+        socket = self._socket = await self._transport.socket(opening, SUBPROTOCOL)
+        is_resumed = socket.said(kernels.RESUMED) == "yes"
+        if not is_resumed:
+            self._received = 0
+        self.is_complete = is_first or is_resumed
         self._used_at = time.monotonic()
 
     async def refresh(self, kernel_id: str) -> None:
@@ -135,6 +164,7 @@ class AsyncKernelLink:
         """Return the next message; raise TimeoutError after the time, or ConnectionError."""
         socket = self._connected()
         data = await socket.receive(timeout)
+        self._received += 1
         self._used_at = time.monotonic()
         return decode(data, framed=socket.subprotocol == SUBPROTOCOL)
 

@@ -4,7 +4,8 @@ This package is copied into the environment of the template, where it is known a
 It imports nothing of the rest of the project, and refers to itself by relative imports.
 
 - `launcher`, `server`: the Jupyter server.
-- `forking`, `provisioning`: how kernels are started.
+- `kernels`, `forking`, `provisioning`: how kernels are started, and kept in reserve.
+- `replay`: conversations that outlast their connections.
 - `slow_modules`: what it is better off without.
 - `startup`: lets packages be installed where the environment is read-only.
 """

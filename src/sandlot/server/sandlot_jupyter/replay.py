@@ -39,8 +39,16 @@ class ReplayingConnection(ZMQChannelsWebsocketConnection):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._log: _Log | None = None
+        self._subprotocol: str | None = None
         self._resumed_after: int | None = None
         self._expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the client speaks, which its successor speaks too."""
+        if self._subprotocol is None:
+            self._subprotocol = super().subprotocol
+        return self._subprotocol
 
     @property
     def write_message(self) -> Any:
@@ -55,9 +63,9 @@ class ReplayingConnection(ZMQChannelsWebsocketConnection):
             key = f"{self.kernel_id}:{self.session.session}"
             before = self._open.get(key)
             if before is not None:
-                if before._take_over(handler, int(after)):
+                if before.take_over(handler, int(after)):
                     return
-                before._end()
+                before.end()
             self._open[key] = self
             self._log = _Log()
         handler.set_header(_HEADER, "no")
@@ -77,11 +85,11 @@ class ReplayingConnection(ZMQChannelsWebsocketConnection):
     def disconnect(self) -> None:
         """Take note that the client is gone; wait a while for its successor."""
         if self._log is None or self.websocket_handler.close_code == _FAREWELL:
-            self._end()
+            self.end()
         elif self._expiry is None:
-            self._expiry = asyncio.get_running_loop().call_later(_PATIENCE, self._end)
+            self._expiry = asyncio.get_running_loop().call_later(_PATIENCE, self.end)
 
-    def _take_over(self, handler: Any, after: int) -> bool:
+    def take_over(self, handler: Any, after: int) -> bool:
         """Serve another handler from now on, if nothing is missing; return whether."""
         if (
             self._log is None
@@ -102,7 +110,8 @@ class ReplayingConnection(ZMQChannelsWebsocketConnection):
         handler.set_header(_HEADER, "yes")
         return True
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Stop listening to the kernel."""
         if self._expiry is not None:
             self._expiry.cancel()
         if self._open.get(self.session_key) is self:

@@ -17,6 +17,7 @@ from traitlets.config import Config
 
 from . import provisioning
 from .kernels import Kernels
+from .replay import ReplayingConnection
 
 __all__ = ["listen", "serve"]
 
@@ -67,7 +68,7 @@ def _configuration() -> Config:
             "KernelManager": {"transport": "ipc"},
             "KernelProvisionerFactory": {"default_provisioner_name": provisioning.NAME},
             "KernelRestarter": {"time_to_dead": _DEAD_AFTER},
-            "MappingKernelManager": {"buffer_offline_messages": True},
+            "MappingKernelManager": {"buffer_offline_messages": False},
             "ServerApp": {
                 "ip": "127.0.0.1",
                 "port": _PORT,
@@ -77,6 +78,7 @@ def _configuration() -> Config:
                 "disable_check_xsrf": True,
                 "terminals_enabled": False,
                 "kernel_manager_class": Kernels,
+                "kernel_websocket_connection_class": ReplayingConnection,
                 "log_level": "WARN",
                 "tornado_settings": {"ws_ping_interval": 0},
             },
