@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -240,6 +242,56 @@ async def test_an_agent_that_keeps_the_socket_and_makes_it_block() -> None:
                 await eventually(lambda: readers[0].data == b"onetwo")
                 transport.abort()
                 _ = await readers[0].lost
+
+
+async def test_an_agent_that_wants_a_close_to_wait() -> None:
+    async with agent() as (client, theirs):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            passed = socket.create_connection(listener.getsockname())
+            peer, _ = listener.accept()
+        with peer:
+            passed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+            opening = asyncio.create_task(Connections(client).open(80, Reader))
+            await asyncio.sleep(0)
+            wire.send(theirs, {"request": 1}, [passed.fileno()])
+            passed.close()
+            transport = await opening
+            transport.write(bytes(64 << 20))
+            began = time.monotonic()
+            transport.abort()
+            await asyncio.sleep(0)
+            assert time.monotonic() - began < 10
+
+
+HASTY = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1])
+peer, _ = listener.accept()
+peer.recv(1)
+peer.sendall(b"no more!")
+peer.close()
+print("closed")
+input()
+"""
+
+
+async def test_what_was_said_before_the_end_is_heard(open_box: OpenBox) -> None:
+    """A program that closes what it has not read breaks the connection, but it has said why."""
+    async with open_box() as box:
+        process = await box.start_python(HASTY, stdin=True)
+        port = int(await read_line(process))
+        transport, reader = await connect(box, port)
+        transport.pause_reading()
+        transport.write(b"much")
+        assert await read_line(process) == b"closed\n"
+        for _ in range(3):
+            transport.write(b"more")
+        transport.resume_reading()
+        error = await reader.lost
+        assert reader.data == b"no more!"
+        assert isinstance(error, ConnectionError)  # it is no orderly end
+        await process.close()
 
 
 async def test_errors_that_are_not_for_lack_of_a_listener() -> None:

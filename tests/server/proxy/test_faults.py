@@ -132,8 +132,7 @@ def handle(peer):
     while found := head(peer)[0]:
         if found.startswith(b"POST"):
             go.release()
-            peer.sendall(b"HTTP/1.1 204 OK\\r\\n\\r\\n")
-            continue
+            return peer.sendall(b"HTTP/1.1 204 OK\\r\\nConnection: close\\r\\n\\r\\n")
         peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello")
         go.acquire()
         peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nwrong")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -288,6 +289,24 @@ listen(handle)
         for _ in range(2):
             responses = list(pool.map(lambda _: client.get("/"), range(200)))
             assert [response.text for response in responses] == ["ok"] * 200
+
+
+def test_programs_that_write_twice(serve: Serve) -> None:
+    """A head and then a body: the second write does not wait for an acknowledgement (40 ms)."""
+    program = serve("""
+def handle(peer):
+    while head(peer)[0]:
+        peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n")
+        peer.sendall(b"ok")
+listen(handle)
+""")
+    times: list[float] = []
+    with program.client() as client:
+        for _ in range(30):
+            began = time.monotonic()
+            assert client.get("/").text == "ok"
+            times.append(time.monotonic() - began)
+    assert min(times[20:]) < 0.03
 
 
 def test_the_program_may_listen_anywhere(serve: Serve) -> None:

@@ -85,7 +85,7 @@ class LiveSandbox:
         """Start the idle timer anew."""
         self.last_active = datetime.now(UTC)
         self._touched = self._loop.time()
-        if self.record.timeout_sec and self._timer is None and self.record.status == "running":
+        if self.record.timeout_sec and self._timer is None:
             self._arm(self.record.timeout_sec)
 
     def forget_timer(self) -> None:
