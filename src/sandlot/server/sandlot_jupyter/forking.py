@@ -103,10 +103,10 @@ class ForkedProcess:
         return 1
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal."""
-        if self._descriptor is None:
-            raise ProcessLookupError("the process has ended")
-        signal.pidfd_send_signal(self._descriptor, number)
+        """Send it a signal, unless it has ended."""
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
 
     def kill(self) -> None:
         """Kill it."""
@@ -140,17 +140,17 @@ def _serve(sock: socket.socket) -> None:
             _ = sock.send(b"0")
             continue
         if pid == 0:
-            _run(sock, json.loads(data))
+            sock.close()
+            _run(json.loads(data))
+        _ = sock.send(b"%d" % pid)
     os._exit(0)
 
 
-def _run(sock: socket.socket, request: dict[str, Any]) -> None:
+def _run(request: dict[str, Any]) -> None:
     """Become a program; does not return."""
+    os.setsid()
     _ = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _ = signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.setsid()
-    _ = sock.send(b"%d" % os.getpid())  # only now, when it can be sent signals as a group
-    sock.close()
     _worsen()
     os.chdir(request["cwd"])
     os.environ.clear()
