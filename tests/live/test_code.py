@@ -461,7 +461,8 @@ async def test_a_plotly_figure(coding: Coding) -> None:
             "import plotly.graph_objects as go\ngo.Figure(go.Bar(y=[1, 2]))", timeout=120
         )
         assert done.ok
-        assert "application/vnd.plotly.v1+json" in done.data
+        (figure,) = done.results
+        assert figure.data["application/vnd.plotly.v1+json"]["data"][0]["type"] == "bar"
 
 
 async def test_a_big_picture(coding: Coding) -> None:
