@@ -231,10 +231,10 @@ class TestWhoMayNot:
         response = httpx.get(f"{server.url}/health", headers={"Host": name})
         assert response.json()["status"] == "ok"
 
-    def test_a_sandbox_of_another_team(self, server: ServerProcess, serve: Serve) -> None:
-        program = serve(ECHO)
+    def test_a_sandbox_of_another_team(self, elsewhere: Callable[..., Program]) -> None:
+        program = elsewhere(ECHO, key=KEY)
         key = "wrn_" + "a" * 32
-        with closing(sqlite3.connect(server.data_dir / "sandlot.db")) as database, database:
+        with closing(sqlite3.connect(program.server.data_dir / "sandlot.db")) as database, database:
             now, team, digest = "2026-01-01", "team-" + "z" * 25, hashlib.sha256(key.encode())
             _ = database.execute(
                 "INSERT INTO teams (id, name, created_at) VALUES (?, ?, ?)", (team, "Others", now)
