@@ -45,7 +45,6 @@ async def test_a_lost_connection_is_replaced(coding: Coding) -> None:
             coding.box(base_url=relay.url) as box,
         ):
             context = await box.code.get_context(helper.id)
-            await helper.detach()  # Jupyter keeps what is said for a lost client that was the only one
             _ = await here.exec(["rm", "-f", "/tmp/ran", "/tmp/go"])
             task = await started(context, COUNTING)
             relay.cut()
@@ -65,7 +64,6 @@ async def test_output_while_nobody_is_connected(coding: Coding) -> None:
             coding.box(base_url=relay.url) as box,
         ):
             context = await box.code.get_context(helper.id)
-            await helper.detach()  # Jupyter keeps what is said for a lost client that was the only one
             _ = await here.exec(["rm", "-f", "/tmp/ran", "/tmp/go"])
             task = await started(context, COUNTING)
             with relay.broken():
@@ -85,7 +83,6 @@ async def test_no_connection_any_more(coding: Coding, monkeypatch: Any) -> None:
     with Relay(coding.server.port).running() as relay:
         async with coding.own_context() as helper, coding.box(base_url=relay.url) as box:
             context = await box.code.get_context(helper.id)
-            await helper.detach()  # Jupyter keeps what is said for a lost client that was the only one
             task = await started(context, "print('on', flush=True)\nimport time\ntime.sleep(5)")
             with relay.broken():
                 with pytest.raises(CodeLostError, match="could not be followed") as caught:

@@ -6,12 +6,14 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+Lock: TypeAlias = threading.Lock
+AsyncLock: TypeAlias = "asyncio.Lock"
 
 
 def lock() -> threading.Lock:

@@ -20,11 +20,11 @@ from ..events import CodeEndEvent, CodeEvent
 from ..executions import Execution
 from . import _turns as turns
 from ._cell import BACKOFF, GRACE, PATIENCE, Callbacks, Cell, Source
-from .sessions import AsyncKernelSession, KernelSession
+from ._sessions import AsyncKernelSession, KernelSession
 
 __all__ = ["AsyncCodeStream", "CodeStream"]
 
-logger = logging.getLogger("sandlot.sandbox")
+_logger = logging.getLogger("sandlot.sandbox")
 
 
 class CodeStream(Cell):
@@ -61,7 +61,7 @@ class CodeStream(Cell):
                     while self._news() is not None:
                         pass
         except SandlotError as exc:
-            logger.warning("code in %s could not be interrupted: %s", self._kernel.where, exc)
+            _logger.warning("code in %s could not be interrupted: %s", self._kernel.where, exc)
         finally:
             self._leave()
 
@@ -247,7 +247,7 @@ class AsyncCodeStream(Cell):
                     while self._news() is not None:
                         pass
         except SandlotError as exc:
-            logger.warning("code in %s could not be interrupted: %s", self._kernel.where, exc)
+            _logger.warning("code in %s could not be interrupted: %s", self._kernel.where, exc)
         finally:
             self._leave()
 

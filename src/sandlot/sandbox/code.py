@@ -10,9 +10,9 @@ from .._resource import AsyncResource, Resource
 from .._transport import AsyncTransport, Transport
 from ._cell import Preparation
 from ._seen import Seen
+from ._sessions import AsyncKernelSession, KernelSession
 from .cells import AsyncCodeStream, CodeStream
 from .contexts import AsyncCodeContext, CodeContext
-from .sessions import AsyncKernelSession, KernelSession
 
 __all__ = ["AsyncCode", "Code"]
 

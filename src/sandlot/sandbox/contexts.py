@@ -10,8 +10,8 @@ from .._operations.kernels import Kernel
 from .._protocols import values
 from ..executions import CodeError, Execution, Result, Variable
 from ._cell import Callbacks, Source
+from ._sessions import AsyncKernelSession, KernelSession
 from .cells import AsyncCodeStream, CodeStream
-from .sessions import AsyncKernelSession, KernelSession
 
 __all__ = ["AsyncCodeContext", "CodeContext"]
 

@@ -31,11 +31,11 @@ class KernelLink:
     """
 
     def __init__(self, transport: Transport, sandbox_id: str) -> None:
-        self.session = uuid4().hex
+        self.session: str = uuid4().hex
         self._transport = transport
         self._sandbox_id = sandbox_id
         self._socket: Socket | None = None
-        self.is_complete = True
+        self.is_complete: bool = True
         self._kernel_id = ""
         self._received = 0
         self._used_at = 0.0
@@ -123,11 +123,11 @@ class AsyncKernelLink:
     """
 
     def __init__(self, transport: AsyncTransport, sandbox_id: str) -> None:
-        self.session = uuid4().hex
+        self.session: str = uuid4().hex
         self._transport = transport
         self._sandbox_id = sandbox_id
         self._socket: AsyncSocket | None = None
-        self.is_complete = True
+        self.is_complete: bool = True
         self._kernel_id = ""
         self._received = 0
         self._used_at = 0.0

@@ -9,8 +9,8 @@ from .._transport import AsyncTransport, Transport
 from ..errors import ContextNotFoundError, UnsupportedError
 from . import _turns as turns
 from ._cell import Preparation
+from ._links import AsyncKernelLink, KernelLink
 from ._seen import Seen
-from .links import AsyncKernelLink, KernelLink
 
 __all__ = ["AsyncKernelSession", "KernelSession"]
 
@@ -32,9 +32,9 @@ class KernelSession:
         kernel: Kernel | None = None,
         preparation: Preparation | None = None,
     ) -> None:
-        self.turn = turns.lock()
-        self.link = KernelLink(transport, sandbox.id)
-        self.kernel = kernel
+        self.turn: turns.Lock = turns.lock()
+        self.link: KernelLink = KernelLink(transport, sandbox.id)
+        self.kernel: Kernel | None = kernel
         self._run = transport.run
         self._server = transport.server
         self._sandbox = sandbox
@@ -153,9 +153,9 @@ class AsyncKernelSession:
         kernel: Kernel | None = None,
         preparation: Preparation | None = None,
     ) -> None:
-        self.turn = turns.async_lock()
-        self.link = AsyncKernelLink(transport, sandbox.id)
-        self.kernel = kernel
+        self.turn: turns.AsyncLock = turns.async_lock()
+        self.link: AsyncKernelLink = AsyncKernelLink(transport, sandbox.id)
+        self.kernel: Kernel | None = kernel
         self._run = transport.run
         self._server = transport.server
         self._sandbox = sandbox
