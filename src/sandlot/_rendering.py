@@ -19,6 +19,9 @@ _QUIET = "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-i
 _LOUD = f"{_QUIET}; script-src 'unsafe-inline' https://cdn.plot.ly; worker-src blob:"
 _ROW = 26  # pixels of a row of a table
 _PRE = "margin:0;padding:2px 0;white-space:pre-wrap;overflow-wrap:anywhere"
+_MISSED = (
+    '<div style="opacity:0.7">(the connection was lost meanwhile; output may be missing)</div>'
+)
 _LOST = '<div style="opacity:0.7">(output beyond the limit was discarded)</div>'
 
 
@@ -27,6 +30,8 @@ def execution_html(execution: Execution) -> str:
     parts = list(map(_output_html, execution.outputs))
     if execution.truncated:
         parts.append(_LOST)
+    if execution.incomplete:
+        parts.append(_MISSED)
     return f"<div>{''.join(parts)}</div>"
 
 

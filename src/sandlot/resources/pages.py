@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
+from ..sandbox._seen import Seen
+
 __all__ = ["AsyncPage", "AsyncPageRequest", "Page"]
 
 T = TypeVar("T")
@@ -39,6 +41,9 @@ class Page(Generic[T]):
     def __repr__(self) -> str:
         return f"<Page of {len(self.items)} items, next_cursor={self.next_cursor!r}>"
 
+    def _repr_html_(self) -> str | None:
+        return _html(self.items)
+
 
 class AsyncPage(Generic[T]):
     """One page of a list; iterate over it for everything from here to the end of the list.
@@ -71,6 +76,9 @@ class AsyncPage(Generic[T]):
     def __repr__(self) -> str:
         return f"<AsyncPage of {len(self.items)} items, next_cursor={self.next_cursor!r}>"
 
+    def _repr_html_(self) -> str | None:
+        return _html(self.items)
+
 
 class AsyncPageRequest(Generic[T]):
     """A list that was asked for: await it for its first page, or iterate over all of it."""
@@ -84,3 +92,13 @@ class AsyncPageRequest(Generic[T]):
     async def __aiter__(self) -> AsyncIterator[T]:
         async for item in await self:
             yield item
+
+
+def _html(items: Sequence[object]) -> str | None:
+    """Return what notebooks show; None for what has no better form than its text."""
+    infos = [item.info for item in items if isinstance(item, Seen)]
+    if not infos:
+        return None
+    from ..sandbox._showing import table  # needed in notebooks only
+
+    return table(infos)

@@ -48,6 +48,11 @@ class Seen:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.status}>"
 
+    def _repr_html_(self) -> str:
+        from ._showing import table  # needed in notebooks only
+
+        return table([self.info])
+
     def _use(self) -> str:
         if self._destroyed:
             raise SandboxDestroyedError(
