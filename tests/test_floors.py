@@ -16,6 +16,7 @@ FLOORS = [
     ["errors", "_inside", "_json", "_terminal"],
     ["charts", "tables"],
     ["executions", "_rendering"],
+    ["code_events"],
     ["events", "results", "_failures"],
     ["_flow"],
     ["_operations"],

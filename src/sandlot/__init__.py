@@ -18,6 +18,16 @@ if TYPE_CHECKING:
         AsyncClient,
         Client,
     )
+    from .code_events import (
+        CodeClearEvent,
+        CodeEndEvent,
+        CodeErrorEvent,
+        CodeEvent,
+        CodeResultEvent,
+        CodeStderrEvent,
+        CodeStdoutEvent,
+        CodeUpdateEvent,
+    )
     from .config import (
         Config,
     )
@@ -62,14 +72,6 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from .events import (
-        CodeClearEvent,
-        CodeEndEvent,
-        CodeErrorEvent,
-        CodeEvent,
-        CodeResultEvent,
-        CodeStderrEvent,
-        CodeStdoutEvent,
-        CodeUpdateEvent,
         StreamErrorEvent,
         StreamEvent,
         StreamExitEvent,
@@ -202,8 +204,7 @@ _HOMES = {
         "AsyncClient",
         "Client",
     ),
-    ".config": ("Config",),
-    ".events": (
+    ".code_events": (
         "CodeClearEvent",
         "CodeEndEvent",
         "CodeErrorEvent",
@@ -212,6 +213,9 @@ _HOMES = {
         "CodeStderrEvent",
         "CodeStdoutEvent",
         "CodeUpdateEvent",
+    ),
+    ".config": ("Config",),
+    ".events": (
         "StreamErrorEvent",
         "StreamEvent",
         "StreamExitEvent",

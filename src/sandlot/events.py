@@ -1,4 +1,4 @@
-"""What a running command, or running code, tells piece by piece.
+"""What a running command tells, piece by piece.
 
 Users match on these::
 
@@ -13,20 +13,9 @@ Users match on these::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    from .executions import CodeError, Execution, Result
+from typing import TypeAlias
 
 __all__ = [
-    "CodeClearEvent",
-    "CodeEndEvent",
-    "CodeErrorEvent",
-    "CodeEvent",
-    "CodeResultEvent",
-    "CodeStderrEvent",
-    "CodeStdoutEvent",
-    "CodeUpdateEvent",
     "StreamErrorEvent",
     "StreamEvent",
     "StreamExitEvent",
@@ -97,73 +86,5 @@ class StreamErrorEvent:
 
 StreamEvent: TypeAlias = (
     StreamStartEvent | StreamStdoutEvent | StreamStderrEvent | StreamExitEvent | StreamErrorEvent
-)
-"""Any of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeStdoutEvent:
-    """Code printed to standard output."""
-
-    text: str
-    """What it printed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeStderrEvent:
-    """Code printed to standard error."""
-
-    text: str
-    """What it printed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeResultEvent:
-    """Code showed something: its value, a picture, a table."""
-
-    result: Result
-    """What it showed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeUpdateEvent:
-    """Code changed something that it, or earlier code, had shown under a `display_id`."""
-
-    result: Result
-    """What it is now."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeClearEvent:
-    """Code cleared what it had printed and shown so far."""
-
-    wait: bool
-    """Only when the next output comes, so that nothing flickers."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeErrorEvent:
-    """Code raised."""
-
-    error: CodeError
-    """What it raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeEndEvent:
-    """Code ended. Nothing follows."""
-
-    execution: Execution
-    """All that it did."""
-
-
-CodeEvent: TypeAlias = (
-    CodeStdoutEvent
-    | CodeStderrEvent
-    | CodeResultEvent
-    | CodeUpdateEvent
-    | CodeClearEvent
-    | CodeErrorEvent
-    | CodeEndEvent
 )
 """Any of them."""

@@ -13,8 +13,7 @@ from sandlot._protocols import cell as cells
 from sandlot._protocols import contents, outputs
 from sandlot._protocols.cell import KernelTalk
 from sandlot._protocols.kernel import Message, execute_request, kernel_info_request
-from sandlot.errors import UnexpectedResponseError
-from sandlot.events import (
+from sandlot.code_events import (
     CodeClearEvent,
     CodeEndEvent,
     CodeErrorEvent,
@@ -24,6 +23,7 @@ from sandlot.events import (
     CodeStdoutEvent,
     CodeUpdateEvent,
 )
+from sandlot.errors import UnexpectedResponseError
 from sandlot.executions import CodeError, CodeText, Execution, Result
 
 RECORDED: dict[str, list[dict[str, Any]]] = json.loads(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._json import is_object
-from ..events import (
+from ..code_events import (
     CodeClearEvent,
     CodeEndEvent,
     CodeErrorEvent,

@@ -11,8 +11,7 @@ from .._operations import arguments
 from .._protocols.cell import KernelTalk
 from .._protocols.kernel import Message, execute_request, kernel_info_request
 from .._protocols.preparation import prepare
-from ..errors import CodeLostError, CodeTimeoutError, InvalidArgumentError, KernelDiedError
-from ..events import (
+from ..code_events import (
     CodeEndEvent,
     CodeErrorEvent,
     CodeEvent,
@@ -20,6 +19,7 @@ from ..events import (
     CodeStderrEvent,
     CodeStdoutEvent,
 )
+from ..errors import CodeLostError, CodeTimeoutError, InvalidArgumentError, KernelDiedError
 from ..executions import CodeError, Execution, Result
 
 GRACE = 5.0

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from .._protocols.cell import KernelTalk
+from ..code_events import CodeEndEvent, CodeEvent
 from ..errors import (
     ConflictError,
     ContextNotFoundError,
@@ -16,7 +17,6 @@ from ..errors import (
     NotFoundError,
     SandlotError,
 )
-from ..events import CodeEndEvent, CodeEvent
 from ..executions import Execution
 from . import _turns as turns
 from ._cell import BACKOFF, GRACE, PATIENCE, Callbacks, Cell, Source

@@ -7,7 +7,7 @@ it in time is bounded here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import h11
 
@@ -122,17 +122,17 @@ class PortConnection(asyncio.BufferedProtocol):
 
     def send_head(self, request: h11.Request) -> None:
         """Begin a request."""
-        self._write([self._http.send(request)])
+        self._write(self._http.send(request))
 
     async def send_body(self, data: bytes) -> None:
         """Send a piece of the body; to nobody, if the program has hung up."""
-        self._write(self._http.send_with_data_passthrough(h11.Data(data=data)) or ())
+        self._write(self._http.send(h11.Data(data=data)))
         if self._writable is not None and not self._lost:
             await self._writable
 
     def end_body(self) -> None:
         """End the request."""
-        self._write([self._http.send(h11.EndOfMessage())])
+        self._write(self._http.send(h11.EndOfMessage()))
 
     async def head(
         self, on_continue: Callable[[], None]
@@ -196,9 +196,9 @@ class PortConnection(asyncio.BufferedProtocol):
         assert self._transport is not None
         return self._transport
 
-    def _write(self, pieces: Iterable[bytes]) -> None:
+    def _write(self, data: bytes) -> None:
         if not self._lost:
-            self._connected.writelines(pieces)
+            self._connected.write(data)  # `writelines` makes nobody wait in 3.12.0 to 3.12.8
 
     async def _next(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
