@@ -198,7 +198,7 @@ class PortConnection(asyncio.BufferedProtocol):
 
     def _write(self, data: bytes) -> None:
         if not self._lost:
-            self._connected.write(data)  # `writelines` makes nobody wait in 3.12.0 to 3.12.8
+            self._connected.write(data)  # not `writelines`: CVE-2024-12254
 
     async def _next(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
