@@ -16,7 +16,9 @@ from typing import Any
 from sandlot import AsyncClient, Client
 
 _THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="colour")
-_PLAIN = frozenset({"exec_stream", "run_code_stream", "stream_download", "pages", "context"})
+_PLAIN = frozenset(
+    {"exec_stream", "run_code_stream", "stream_download", "pages", "context", "proxy", "get_url"}
+)
 """Methods that are plain calls in the asynchronous twin too."""
 _OBJECTS = ("sandlot.client", "sandlot.resources", "sandlot.sandbox")
 _END = object()
