@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import zmq
 from jupyter_server.services.kernels.kernelmanager import (
     AsyncMappingKernelManager,
     ServerKernelManager,
@@ -18,6 +19,9 @@ __all__ = ["Kernels"]
 _PATIENCE = 60.0
 _AGAIN = 0.05
 """Seconds until a kernel is asked once more, as it does not hear what comes too early."""
+
+_RECONNECT = 5
+"""Milliseconds until a socket that has lost its kernel looks for it again."""
 
 _QUIET = 3.0
 """Seconds that nothing must have happened before another kernel is started in reserve."""
@@ -35,6 +39,11 @@ class Kernels(AsyncMappingKernelManager):
     _reserve: asyncio.Task[str] | None = None
     _hidden: str | None = None
     _refilling: asyncio.Task[None] | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Those who listen shall be there before a restarted kernel says something.
+        self.context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT)
 
     async def prepare(self) -> None:
         """Have a kernel in reserve, unless there is one."""

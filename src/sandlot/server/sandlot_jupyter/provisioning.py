@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from importlib.metadata import EntryPoint
@@ -32,6 +33,10 @@ class ForkProvisioner(LocalProvisioner):
         """Start a kernel."""
         if self.server is not None and _is_forkable(cmd, kwargs):
             cwd: str = kwargs.get("cwd") or os.getcwd()
+            sockets = _sockets(self.connection_info)
+            for path in sockets:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # what an earlier kernel left
             try:
                 process = self.server.start(cmd[2], cmd[3:], kwargs["env"], cwd)
             except OSError as error:
@@ -39,17 +44,23 @@ class ForkProvisioner(LocalProvisioner):
             else:
                 # The base class is annotated as if it never had a process.
                 vars(self).update(process=process, pid=process.pid, pgid=process.pid, cwd=cwd)
-                await _wait_bound(process, self.connection_info)
+                await _wait_bound(process, sockets)
                 return self.connection_info
         return await super().launch_kernel(cmd, **kwargs)
 
 
-async def _wait_bound(process: ForkedProcess, info: KernelConnectionInfo) -> None:
-    """Wait until a kernel listens: who comes too early is let wait longer by the library."""
+def _sockets(info: KernelConnectionInfo) -> list[str]:
+    """Return the paths of the sockets that a kernel will listen on."""
+    if info.get("transport") != "ipc":
+        return []
     ports = (value for name, value in info.items() if name.endswith("_port"))
-    paths = [f"{info.get('ip')}-{port}" for port in ports]
-    while info.get("transport") == "ipc" and process.poll() is None:
-        if all(map(os.path.exists, paths)):
+    return [f"{info.get('ip')}-{port}" for port in ports]
+
+
+async def _wait_bound(process: ForkedProcess, sockets: list[str]) -> None:
+    """Wait until a kernel listens: who comes too early is let wait for longer by the library."""
+    while process.poll() is None:
+        if all(map(os.path.exists, sockets)):
             return
         await asyncio.sleep(_MOMENT)
 

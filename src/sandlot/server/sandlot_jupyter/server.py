@@ -67,7 +67,8 @@ def _configuration() -> Config:
             "IdentityProvider": {"token": ""},
             "KernelManager": {"transport": "ipc"},
             "KernelProvisionerFactory": {"default_provisioner_name": provisioning.NAME},
-            "KernelRestarter": {"time_to_dead": _DEAD_AFTER},
+            # With new addresses those who are connected would not find a restarted kernel.
+            "KernelRestarter": {"time_to_dead": _DEAD_AFTER, "random_ports_until_alive": False},
             "MappingKernelManager": {"buffer_offline_messages": False},
             "ServerApp": {
                 "ip": "127.0.0.1",
