@@ -9,6 +9,7 @@ from uuid import uuid4
 from .._operations import kernels
 from .._protocols.kernel import SUBPROTOCOL, Message, decode, encode
 from .._transport import AsyncTransport, Transport
+from ..errors import TransportError
 
 if TYPE_CHECKING:
     from .._sockets import AsyncSocket, Socket
@@ -67,6 +68,20 @@ class KernelLink:
         socket = self._connected()
         socket.send(encode(message, framed=socket.subprotocol == SUBPROTOCOL))
         self._used_at = time.monotonic()
+
+    def insist(self, message: Message) -> None:
+        """Send a message that does no harm if it arrives twice."""
+        try:
+            self.send(message)
+        except ConnectionError:
+            self.connect(self._kernel_id)
+            try:
+                self.send(message)
+            except ConnectionError as exc:
+                raise TransportError(
+                    f"The connection to the kernel was lost ({exc}); no code was sent",
+                    is_retryable=True,
+                ) from exc
 
     def receive(self, timeout: float) -> Message:
         """Return the next message; raise TimeoutError after the time, or ConnectionError."""
@@ -159,6 +174,20 @@ class AsyncKernelLink:
         socket = self._connected()
         await socket.send(encode(message, framed=socket.subprotocol == SUBPROTOCOL))
         self._used_at = time.monotonic()
+
+    async def insist(self, message: Message) -> None:
+        """Send a message that does no harm if it arrives twice."""
+        try:
+            await self.send(message)
+        except ConnectionError:
+            await self.connect(self._kernel_id)
+            try:
+                await self.send(message)
+            except ConnectionError as exc:
+                raise TransportError(
+                    f"The connection to the kernel was lost ({exc}); no code was sent",
+                    is_retryable=True,
+                ) from exc
 
     async def receive(self, timeout: float) -> Message:
         """Return the next message; raise TimeoutError after the time, or ConnectionError."""

@@ -14,6 +14,9 @@ from ._seen import Seen
 
 __all__ = ["AsyncKernelSession", "KernelSession"]
 
+_MOST_LATE = 10_000
+"""Messages of earlier code to look at before new code is sent."""
+
 
 class KernelSession:
     """One client's dealings with one kernel.
@@ -80,11 +83,14 @@ class KernelSession:
         if kernel is None:
             kernel = self.start()
             self.link.connect(kernel.id)
-        while (message := self.link.poll()) is not None:
+        for _ in range(_MOST_LATE):
+            message = self.link.poll()
+            if message is None:
+                break
             self._talk.receive(message)
         if not self._is_prepared or self._talk.is_fresh:
             source = self._preparation.source(kernel.language)
-            self.link.send(source.request(self.link.session))
+            self.link.insist(source.request(self.link.session))
             self._is_prepared = True
         return self._talk
 
@@ -201,11 +207,14 @@ class AsyncKernelSession:
         if kernel is None:
             kernel = await self.start()
             await self.link.connect(kernel.id)
-        while (message := await self.link.poll()) is not None:
+        for _ in range(_MOST_LATE):
+            message = await self.link.poll()
+            if message is None:
+                break
             self._talk.receive(message)
         if not self._is_prepared or self._talk.is_fresh:
             source = self._preparation.source(kernel.language)
-            await self.link.send(source.request(self.link.session))
+            await self.link.insist(source.request(self.link.session))
             self._is_prepared = True
         return self._talk
 
