@@ -59,7 +59,7 @@ class ForkServer:
     def start(
         self, module: str, arguments: Sequence[str], env: Mapping[str, str], cwd: str
     ) -> ForkedProcess:
-        """Run a module as a program, in a session of its own.
+        """Run a module that is an application of `ipykernel`, in a session of its own.
 
         Raises:
             OSError: That is not possible this way.
@@ -155,8 +155,9 @@ def _run(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    os.environ["JPY_PARENT_PID"] = str(os.getppid())  # a kernel ends when its parent does
-    sys.argv = [request["module"], *request["arguments"]]
+    # A kernel ends when its parent does; the variable for that was read when it was imported.
+    parent = f"--IPKernelApp.parent_handle={os.getppid()}"
+    sys.argv = [request["module"], *request["arguments"], parent]
     _ = runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     sys.exit()
 

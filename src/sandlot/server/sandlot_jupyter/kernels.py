@@ -65,6 +65,15 @@ class Kernels(AsyncMappingKernelManager):
                 return reserve.result()
         return await self._start(kernel_id=kernel_id, path=path, **kwargs)
 
+    async def shutdown_kernel(
+        self, kernel_id: str, now: bool = False, restart: bool = False
+    ) -> None:
+        """End a kernel; one that is being started again must be there before it can."""
+        kernel = self.get_kernel(kernel_id)
+        while not (ready := kernel.ready).done():  # the end of one is the beginning of the next
+            _ = await asyncio.wait([asyncio.wrap_future(ready)])
+        await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+
     def list_kernels(self) -> list[dict[str, Any]]:
         """Return what there is to know of each kernel, without the one in reserve."""
         kernels: list[dict[str, Any]] = super().list_kernels()

@@ -20,6 +20,7 @@ __all__ = ["NAME", "ForkProvisioner", "register"]
 NAME = "sandlot-fork"
 """What Jupyter knows the provisioner by."""
 
+_MODULES = {"bash_kernel", "ipykernel_launcher"}
 _MOMENT = 0.002
 _USUAL = {"cwd", "env", "extra_arguments", "kernel_id"}
 
@@ -31,7 +32,7 @@ class ForkProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start a kernel."""
-        if self.server is not None and _is_forkable(cmd, kwargs):
+        if self.server is not None and len(cmd) > 3 and _is_forkable(cmd, kwargs):
             cwd: str = kwargs.get("cwd") or os.getcwd()
             sockets = _sockets(self.connection_info)
             for path in sockets:
@@ -74,18 +75,18 @@ def register(server: ForkServer) -> None:
 
 
 def _is_forkable(cmd: list[str], kwargs: dict[str, Any]) -> bool:
-    """Whether a command runs a module, and an interpreter would begin like this one."""
-    env: dict[str, str] = kwargs.get("env") or {}
-    same = all(
-        env.get(name) == os.environ.get(name)
-        for name in {*env, *os.environ}
-        if name.startswith(("PYTHON", "LD_"))
-    )
+    """Whether a command runs a known module, and an interpreter would begin like this one."""
     here = os.path.dirname(sys.executable)
+    program, option, module = cmd[:3]
+    env: dict[str, str] = kwargs.get("env") or {}
     return (
-        same
+        os.path.dirname(program) in ("", here)
+        and option == "-m"
+        and module in _MODULES
         and kwargs.keys() <= _USUAL
-        and cmd[1:2] == ["-m"]
-        and len(cmd) > 2
-        and (os.path.dirname(cmd[0]) in ("", here))
+        and all(
+            env.get(name) == os.environ.get(name)
+            for name in {*env, *os.environ}
+            if name.startswith(("PYTHON", "LD_"))
+        )
     )
