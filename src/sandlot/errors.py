@@ -14,6 +14,7 @@
         * AuthenticationError                   401
         * PermissionDeniedError                 403 (PermissionError)
         * NotFoundError                         404
+            * ContextNotFoundError
             * FileNotFoundInSandboxError        (FileNotFoundError)
         * ConflictError                         409
             * HostHasSandboxesError
@@ -35,7 +36,7 @@
             * CodeFailedError                   it raised
             * CodeTimeoutError (TimeoutError)   it was interrupted after its time limit
             * KernelDiedError                   its kernel ended, and with it the state
-            * CodeLostError (ConnectionError)   it ended while nobody was connected
+            * CodeLostError (ConnectionError)   it could not be followed to its end
 
 Each says in `outcome` whether what was asked for may have happened.
 """

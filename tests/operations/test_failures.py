@@ -12,6 +12,7 @@ import pytest
 
 from sandlot import errors
 from sandlot._failures import from_response
+from sandlot.executions import Execution
 from sandlot.results import ExecResult
 
 
@@ -104,9 +105,16 @@ def _samples() -> list[errors.SandlotError]:
     for name in errors.__all__:
         kind = getattr(errors, name)
         if inspect.isclass(kind) and issubclass(kind, errors.SandlotError):
-            made = ExecResult("o", "e", 3) if kind is errors.CommandFailedError else "what happened"
-            samples.append(kind(made))
+            samples.append(_sample(kind))
     return samples
+
+
+def _sample(kind: Any) -> errors.SandlotError:
+    if kind is errors.CommandFailedError:
+        return errors.CommandFailedError(ExecResult("o", "e", 3))
+    given = {"execution": Execution()} if issubclass(kind, errors.CodeRunError) else {}
+    sample: errors.SandlotError = kind("what happened", **given)
+    return sample
 
 
 @pytest.mark.parametrize("error", _samples(), ids=lambda error: type(error).__name__)

@@ -9,6 +9,7 @@ import pytest
 from sandlot._flow import Pause, Port, Request, Server
 from sandlot._operations import kernels
 from sandlot.errors import (
+    AgentError,
     AuthenticationError,
     ConflictError,
     ContextNotFoundError,
@@ -159,6 +160,7 @@ def perform_in_vain(flow: Any, replies: list[Any]) -> None:
         (problem("unauthorized", 401), AuthenticationError),
         (problem("not_found", 404), NotFoundError),
         (problem("invalid_state", 409), ConflictError),
+        (problem("bad_gateway", 502, x_sandlot_proxy="bad_gateway"), AgentError),
         (answer(b"<html>", 200), UnexpectedResponseError),
         (answer([]), UnexpectedResponseError),
         (answer({"id": "../..", "name": "python3"}), UnexpectedResponseError),

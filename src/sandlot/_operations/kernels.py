@@ -295,7 +295,9 @@ def _exchange(request: Request) -> Flow[Response]:
         raise _RefusedError(response.status, message[:500])
     if "html" in response.headers.get("content-type", ""):  # Jupyter's way where browsers look
         raise _RefusedError(response.status, "a page for people")
-    if response.status in (502, 503):
+    # Original servers say it in words only (wrenn: 502 `proxy error: ...`, 503 while it boots).
+    closed = response.headers.get("x-sandlot-proxy", "port_closed") == "port_closed"
+    if response.status in (502, 503) and closed:
         raise _SilentError
     raise from_response(response.status, response.content, response.headers)
 
