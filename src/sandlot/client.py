@@ -87,6 +87,7 @@ class Client:
         data_dir: str | os.PathLike[str] | None = None,
         engine: str = "auto",
         start_timeout: float = 30,
+        warm: Mapping[str, int] | None = None,
         retry: Retry | None = None,
     ) -> Self:
         """Make a client with a server of its own, which is stopped when the client is closed.
@@ -95,12 +96,14 @@ class Client:
             data_dir: Where the server keeps its state; nothing outlives it if None.
             engine: `auto` or `local` for isolated sandboxes; `process` for none at all.
             start_timeout: Seconds to wait for the server.
+            warm: How many sandboxes of which templates to keep prepared, so that those who ask for
+                nothing but a template get one that is ready: `{"python-jupyter": 1}`.
             retry: When to send a request again.
 
         Raises:
             LocalServerError: It cannot run here; the message says why and what to do.
         """
-        server = LocalServer(data_dir, engine, start_timeout)
+        server = LocalServer(data_dir, engine, start_timeout, warm)
         transport = Transport(None, retry or Retry(), server)
         transport.begin()
         return cls(transport=transport)
@@ -237,6 +240,7 @@ class AsyncClient:
         data_dir: str | os.PathLike[str] | None = None,
         engine: str = "auto",
         start_timeout: float = 30,
+        warm: Mapping[str, int] | None = None,
         retry: Retry | None = None,
     ) -> Self:
         """Make a client with a server of its own, which is stopped when the client is closed.
@@ -247,12 +251,14 @@ class AsyncClient:
             data_dir: Where the server keeps its state; nothing outlives it if None.
             engine: `auto` or `local` for isolated sandboxes; `process` for none at all.
             start_timeout: Seconds to wait for the server.
+            warm: How many sandboxes of which templates to keep prepared, so that those who ask for
+                nothing but a template get one that is ready: `{"python-jupyter": 1}`.
             retry: When to send a request again.
 
         Raises:
             LocalServerError: It cannot run here; the message says why and what to do.
         """
-        server = LocalServer(data_dir, engine, start_timeout)
+        server = LocalServer(data_dir, engine, start_timeout, warm)
         return cls(transport=AsyncTransport(None, retry or Retry(), server))
 
     async def health(self) -> Health:
@@ -325,11 +331,16 @@ class LocalServer:
     """A server of one's own, started once, when it is first needed."""
 
     def __init__(
-        self, data_dir: str | os.PathLike[str] | None, engine: str, start_timeout: float
+        self,
+        data_dir: str | os.PathLike[str] | None,
+        engine: str,
+        start_timeout: float,
+        warm: Mapping[str, int] | None,
     ) -> None:
         self._data_dir = data_dir
         self._engine = engine
         self._start_timeout = start_timeout
+        self._warm = warm
         self._server: EmbeddedServer | None = None
         self._lock = threading.Lock()
 
@@ -340,7 +351,7 @@ class LocalServer:
         with self._lock:
             if self._server is None:
                 self._server = EmbeddedServer.start(
-                    self._data_dir, self._engine, self._start_timeout
+                    self._data_dir, self._engine, self._start_timeout, self._warm
                 )
             return Endpoint(
                 self._server.base_url,

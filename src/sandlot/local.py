@@ -104,6 +104,7 @@ class EmbeddedServer:
         data_dir: str | os.PathLike[str] | None = None,
         engine: str = "auto",
         start_timeout: float = 30.0,
+        warm: Mapping[str, int] | None = None,
     ) -> EmbeddedServer:
         """Start a server and wait until it listens.
 
@@ -111,6 +112,7 @@ class EmbeddedServer:
             data_dir: Where it keeps its state; a temporary directory, removed at the end, if None.
             engine: `auto` or `local` for isolated sandboxes, `process` for none at all.
             start_timeout: Seconds to wait.
+            warm: How many sandboxes of which templates to keep prepared.
 
         Raises:
             LocalServerError: It cannot run here; the message says why and what to do.
@@ -161,6 +163,7 @@ class EmbeddedServer:
                     "engine": engine,
                     "ephemeral": scratch is not None,
                     "owner_pid": os.getpid(),
+                    "warm": None if warm is None else dict(warm),
                 },
                 log,
                 start_timeout,

@@ -38,6 +38,7 @@ class Configuration(BaseModel):
     owner_pid: int
     engine: Literal["auto", "local", "process"] = "auto"
     ephemeral: bool = False
+    warm: dict[str, int] | None = None
 
 
 def run_embedded(descriptor: int) -> int:
@@ -99,7 +100,7 @@ async def _run(owner: socket.socket) -> int:
 
 def _options(configuration: Configuration) -> Options:
     """Return the options: the owner's, then the environment's, then the defaults."""
-    own: dict[str, Any] = configuration.model_dump(exclude={"owner_pid"})
+    own: dict[str, Any] = configuration.model_dump(exclude={"owner_pid"}, exclude_none=True)
     own |= {"host": "127.0.0.1", "port": 0, "auth": "api-key"}
     if not any(name.upper().startswith(ENVIRONMENT_PREFIX) for name in os.environ):
         return Options.model_validate({"log_level": "warning", **own})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -47,6 +47,14 @@ class Options(BaseModel):
     templates_dir: Path | None = Field(
         default=None,
         description="Directory of installed templates that is searched before the usual ones.",
+    )
+    warm: dict[str, Annotated[int, Field(ge=0, le=64)]] = Field(
+        default_factory=dict[str, int],
+        description="How many sandboxes of which templates to keep prepared, for example"
+        " `python-jupyter=2`; those that are asked for with nothing but a template get one.",
+    )
+    warm_memory_mb: int = Field(
+        default=1024, gt=0, description="MiB of memory that prepared sandboxes may use together."
     )
     ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from .auth import Authenticator
 from .engine import make_engine
-from .engine.base import DirectoryUnavailableError, Engine, EngineCapabilities, EngineError
+from .engine.base import (
+    DirectoryUnavailableError,
+    Engine,
+    EngineCapabilities,
+    EngineError,
+    SandboxSpec,
+)
 from .ids import new_id
 from .options import Options
 from .services.commands import Commands
 from .services.idempotency import Idempotency
 from .services.metrics import Metrics
-from .services.sandboxes import Sandboxes
+from .services.sandboxes import NewSandbox, Sandboxes
 from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .store.base import Store, StoreUnavailableError
@@ -122,6 +128,8 @@ class ControlPlane:
             options.data_dir,
             ephemeral=options.ephemeral,
             templates_dir=options.templates_dir,
+            warm=_warm_specs(options.warm),
+            warm_memory_mb=options.warm_memory_mb,
         )
         self._engine = engine
         await engine.start()
@@ -145,6 +153,23 @@ class ControlPlane:
             (self.stats.forget_old, _CLEAN_INTERVAL),
         ):
             _ = self._background.start(_forever(work, interval))
+
+
+def _warm_specs(wanted: Mapping[str, int]) -> list[SandboxSpec]:
+    """Return what to keep prepared: what those get who ask for nothing but a template."""
+    usual = NewSandbox()
+    return [
+        SandboxSpec(
+            id=template,
+            template=template,
+            vcpus=usual.vcpus,
+            memory_mb=usual.memory_mb,
+            disk_mb=usual.disk_mb,
+            network=usual.network,
+        )
+        for template, count in wanted.items()
+        for _ in range(count)
+    ]
 
 
 async def _forever(work: Callable[[], Awaitable[None]], interval: float) -> None:

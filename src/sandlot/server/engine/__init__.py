@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from .base import Engine, EngineError
+from .base import Engine, EngineError, SandboxSpec
 from .local import LocalEngine
 from .process import ProcessEngine
 
@@ -12,7 +13,13 @@ __all__ = ["make_engine"]
 
 
 def make_engine(
-    name: str, data_dir: Path, *, ephemeral: bool = False, templates_dir: Path | None = None
+    name: str,
+    data_dir: Path,
+    *,
+    ephemeral: bool = False,
+    templates_dir: Path | None = None,
+    warm: Sequence[SandboxSpec] = (),
+    warm_memory_mb: int = 1024,
 ) -> Engine:
     """Return an engine that is not started yet.
 
@@ -22,12 +29,22 @@ def make_engine(
         data_dir: Directory of its own.
         ephemeral: Whether the directory is removed when the engine ends, however that comes about.
         templates_dir: Directory of installed templates to search before the usual ones.
+        warm: What sandboxes to keep prepared, one by one.
+        warm_memory_mb: How much memory those may use together, in MiB.
 
     Raises:
-        EngineError: There is no such engine.
+        EngineError: There is no such engine, or it cannot do that.
     """
     if name in ("auto", "local"):
-        return LocalEngine(data_dir, ephemeral=ephemeral, templates_dir=templates_dir)
+        return LocalEngine(
+            data_dir,
+            ephemeral=ephemeral,
+            templates_dir=templates_dir,
+            warm=warm,
+            warm_memory_mb=warm_memory_mb,
+        )
     if name == "process":
+        if warm:
+            raise EngineError("the process engine keeps no sandboxes prepared")
         return ProcessEngine(data_dir, ephemeral=ephemeral)
     raise EngineError(f"there is no engine {name!r}; there are auto, local and process")

@@ -7,6 +7,8 @@ import os
 import resource
 import secrets
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sandlot.server.engine.base import (
@@ -29,6 +31,7 @@ from .probe import explain
 from .sandbox import LocalSandbox
 from .templates import Template, Templates, find_templates
 from .territory import Territory
+from .warm import WarmSandboxes
 
 __all__ = ["LocalEngine"]
 
@@ -46,16 +49,27 @@ class LocalEngine:
         data_dir: Directory for what sandboxes store; no other engine may use it.
         ephemeral: Whether the directory is removed with the engine.
         templates_dir: Directory of installed templates to search before the usual ones.
+        warm: What sandboxes to keep prepared, one by one.
+        warm_memory_mb: How much memory those may use together, in MiB.
     """
 
     def __init__(
-        self, data_dir: Path, *, ephemeral: bool = False, templates_dir: Path | None = None
+        self,
+        data_dir: Path,
+        *,
+        ephemeral: bool = False,
+        templates_dir: Path | None = None,
+        warm: Sequence[SandboxSpec] = (),
+        warm_memory_mb: int = 1024,
     ) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
         self._keeper = Keeper(territory, _find_cgroups)
         self._identities = Identities.of_this_process()
         self._templates_dir = templates_dir
         self._templates = Templates({})
+        self._warm_wanted = warm
+        self._warm_memory_mb = warm_memory_mb
+        self._warm: WarmSandboxes | None = None
         self._capabilities: EngineCapabilities | None = None
 
     @property
@@ -76,6 +90,7 @@ class LocalEngine:
         try:
             await self._keeper.start()
             await self._probe()
+            self._begin_warming()
         except BaseException:
             await asyncio.shield(self.close())
             raise
@@ -83,19 +98,61 @@ class LocalEngine:
 
     async def close(self) -> None:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
+        if self._warm is not None:
+            await self._warm.close()
         await self._keeper.close()
         self._templates.release()
 
     async def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox; it runs when this returns."""
-        template = self._templates.present.get(spec.template)
-        if template is None:
-            advice = self._templates.missing.get(spec.template, "")
-            raise UnknownTemplateError(f"there is no template {spec.template!r}. {advice}".strip())
+        template = self._find_template(spec.template)
         if spec.network != "none":
             raise UnsuitableError(f"there is no network mode {spec.network!r}")
         if spec.memory_mb < _LEAST_MEMORY_MB:
             raise UnsuitableError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
+        self._keeper.check_new(spec.id)
+        return self._take_warm(spec) or await self._make(spec, template)
+
+    async def destroy(self, sandbox_id: str) -> None:
+        """Kill a sandbox and remove its files; an unknown one is no error."""
+        await self._keeper.destroy(sandbox_id)
+
+    def _find_template(self, name: str) -> Template:
+        template = self._templates.present.get(name)
+        if template is None:
+            advice = self._templates.missing.get(name, "")
+            raise UnknownTemplateError(f"there is no template {name!r}. {advice}".strip())
+        return template
+
+    def _begin_warming(self) -> None:
+        """Keep sandboxes prepared.
+
+        Raises:
+            UnknownTemplateError: There is no template for them.
+        """
+        wanted = [replace(spec, template=self._canonical(spec)) for spec in self._warm_wanted]
+
+        async def make(spec: SandboxSpec) -> LocalSandbox:
+            return await self._make(spec, self._find_template(spec.template))
+
+        self._warm = WarmSandboxes(wanted, self._warm_memory_mb, make, self.destroy)
+        self._warm.start()
+
+    def _canonical(self, spec: SandboxSpec) -> str:
+        _ = self._find_template(spec.template)
+        return self._templates.canonical(spec.template)
+
+    def _take_warm(self, spec: SandboxSpec) -> LocalSandbox | None:
+        """Return a prepared sandbox, if there is one like that."""
+        if self._warm is None:
+            return None
+        sandbox = self._warm.take(replace(spec, template=self._canonical(spec)))
+        if sandbox is not None:
+            self._keeper.rename(sandbox.id, spec.id)
+            sandbox.rename(spec.id)
+        return sandbox
+
+    async def _make(self, spec: SandboxSpec, template: Template) -> LocalSandbox:
         record = await self._keeper.create(spec.id, lambda new: self._prepare(spec, template, new))
         env = {
             "HOME": mounts.HOME,
@@ -117,10 +174,6 @@ class LocalEngine:
             meter=group,
             service=template.service,
         )
-
-    async def destroy(self, sandbox_id: str) -> None:
-        """Kill a sandbox and remove its files; an unknown one is no error."""
-        await self._keeper.destroy(sandbox_id)
 
     def _prepare(self, spec: SandboxSpec, template: Template, record: Record) -> wire.Message:
         record.uid = self._identities.choose(self._keeper.uids)

@@ -32,12 +32,14 @@ class Record:
     """What there is of a sandbox, at least in part.
 
     Attributes:
+        name: What the zygote knows it by.
         directory: Its place on the host.
         agent: Its agent, which may not be ready yet.
         uid: User on the host that nothing but this sandbox uses, if it has one.
         group: Its control groups, if it has any.
     """
 
+    name: str
     directory: Path
     agent: AgentClient
     uid: int | None = None
@@ -91,6 +93,20 @@ class Keeper:
         self._records.clear()
         await self._territory.leave()
 
+    def check_new(self, name: str) -> None:
+        """Check that there can be a new sandbox of this id.
+
+        Raises:
+            EngineError: There cannot.
+        """
+        if not _ID.fullmatch(name) or name in self._records:
+            raise EngineError(f"{name!r} cannot be the id of a new sandbox")
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a sandbox another id."""
+        self.check_new(new)
+        self._records[new] = self._records.pop(name)
+
     async def create(self, name: str, prepare: Callable[[Record], wire.Message]) -> Record:
         """Make a sandbox; on failure or cancellation nothing of it is left.
 
@@ -102,14 +118,13 @@ class Keeper:
         Raises:
             EngineError: It could not be made.
         """
-        if not _ID.fullmatch(name) or name in self._records:
-            raise EngineError(f"{name!r} cannot be the id of a new sandbox")
+        self.check_new(name)
         try:
             mine, theirs = socket_pair()
         except OSError as error:
             raise _failure(error) from error
         with theirs:
-            record = Record(self._territory.sandboxes / name, AgentClient(mine))
+            record = Record(name, self._territory.sandboxes / name, AgentClient(mine))
             self._records[name] = record
             try:
                 zygote = await self._living_zygote()
@@ -137,7 +152,7 @@ class Keeper:
 
     async def _remove(self, name: str, record: Record) -> None:
         record.agent.close()
-        ending = None if self._zygote is None else self._zygote.destroy(name)
+        ending = None if self._zygote is None else self._zygote.destroy(record.name)
         if record.group is not None:
             record.group.release()  # after the kill was sent: nothing in it shall run on
         if ending is not None:

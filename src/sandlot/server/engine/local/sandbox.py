@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -100,6 +101,24 @@ class LocalSandbox:
     def id(self) -> str:
         """Its id."""
         return self._spec.id
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has died."""
+        return self._agent.gone
+
+    def rename(self, sandbox_id: str) -> None:
+        """Answer to another id from now on."""
+        self._spec = replace(self._spec, id=sandbox_id)
+
+    async def wait_prepared(self) -> None:
+        """Wait until its first user has nothing to wait for.
+
+        Raises:
+            EngineError: What runs in it from the beginning does not run.
+        """
+        if self._service is not None:
+            await self._service.wait_prepared()
 
     async def wait_gone(self) -> None:
         """Wait until the sandbox has died, for whatever reason."""

@@ -57,6 +57,11 @@ class Templates:
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
     held: list[int] = field(default_factory=list[int])
 
+    def canonical(self, name: str) -> str:
+        """Return the first name of a template that is present."""
+        template = self.present[name]
+        return next(first for first, each in self.present.items() if each is template)
+
     def release(self) -> None:
         """Let go of what they consist of; may be repeated."""
         while self.held:
