@@ -222,7 +222,7 @@ async def test_limits_of_creation_are_enforced(live: Live) -> None:
 
 async def test_unknown_templates_and_networks(live: Live) -> None:
     async with live.client() as client:
-        with pytest.raises(SandlotError, match="base-python, minimal") as caught:
+        with pytest.raises(SandlotError, match=r"base-python, .*minimal") as caught:
             _ = await client.sandboxes.create("no-such-template")
         assert caught.value.outcome == "not_started"
         with pytest.raises(SandlotError):
