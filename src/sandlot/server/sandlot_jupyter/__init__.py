@@ -7,5 +7,6 @@ It imports nothing of the rest of the project, and refers to itself by relative 
 - `kernels`, `forking`, `provisioning`: how kernels are started, and kept in reserve.
 - `replay`: conversations that outlast their connections.
 - `slow_modules`: what it is better off without.
+- `fonts`: what plots would else wait for.
 - `startup`: lets packages be installed where the environment is read-only.
 """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 
+from . import startup
 from .forking import ForkServer
 from .slow_modules import hide
 
@@ -13,6 +15,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the Jupyter server of a sandbox, and write to standard output how far it is."""
+    os.makedirs(startup.packages(), exist_ok=True)
+    importlib.invalidate_caches()  # it was not there before, which is remembered
     kernels = ForkServer()  # first: it must not inherit what the server needs
     output = os.dup(1)
     _ = os.dup2(2, 1)  # nobody else shall write there

@@ -15,7 +15,7 @@ from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
-from . import provisioning
+from . import fonts, provisioning
 from .kernels import Kernels
 from .replay import ReplayingConnection
 
@@ -55,6 +55,7 @@ async def _serve(listener: socket.socket, say: Callable[[str], None]) -> None:
     http = HTTPServer(app.web_app, max_body_size=_LARGEST_BODY, max_buffer_size=_LARGEST_BODY)
     http.add_socket(listener)
     say("ready")
+    fonts.provide()
     assert isinstance(app.kernel_manager, Kernels)
     await app.kernel_manager.prepare()
     say("prepared")

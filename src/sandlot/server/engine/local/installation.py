@@ -129,6 +129,9 @@ def _fill(draft: Path, recipe: Recipe, interpreter: Interpreter, say: Say) -> No
     own = packages / recipe.package.rpartition(".")[2]
     _ = shutil.copytree(recipe.source, own, ignore=shutil.ignore_patterns("__pycache__"))
     _ = (packages / _HOOK).write_text(f"import {own.name}.startup\n")
+    for name, content in recipe.files.items():
+        (draft / name).parent.mkdir(parents=True, exist_ok=True)
+        _ = (draft / name).write_text(content)
     for arguments in recipe.finish:
         _ = _run(python, *arguments)
     _ = _run(python, "-m", "compileall", "-q", str(own))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,9 @@ _JUPYTER_PORT = 8888
 _LAUNCH = "import sys; del sys.path[0]; from sandlot_jupyter.launcher import main; main()"
 """Not by `-I`, which kernels and what they start would inherit; without the current directory, so
 that nothing in it is taken for a module of the server."""
+
+_KERNEL_SETTINGS = {"HistoryManager": {"enabled": False}}
+"""What is typed is kept in memory, but not in a database for later sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Recipe:
         package: A package of this project that is put into it; its module `startup` is imported
             whenever the interpreter starts.
         modules: What an environment that is whole has.
+        files: Further files of it, and what they contain.
         finish: Arguments to run its interpreter with, one after the other, once it has everything.
         service: What is started in each sandbox.
     """
@@ -60,6 +65,7 @@ class Recipe:
     requirements: Sequence[str]
     package: str
     modules: Sequence[str]
+    files: Mapping[str, str]
     finish: Sequence[Sequence[str]]
     service: Service
 
@@ -88,7 +94,7 @@ class Recipe:
         yield _EDITION.encode()
         yield str(interpreter.program.resolve()).encode()
         yield interpreter.inside.encode()
-        yield "\n".join(self.requirements).encode()
+        yield repr((self.requirements, sorted(self.files.items()), self.finish)).encode()
         for path in sorted(self.source.glob("*.py")):
             yield path.name.encode()
             yield path.read_bytes()
@@ -111,8 +117,10 @@ RECIPES = (
         ),
         package="sandlot.server.sandlot_jupyter",
         modules=("bash_kernel", "ipykernel", "jupyter_server", "pandas", "sandlot_jupyter"),
+        files={"etc/ipython/ipython_kernel_config.json": json.dumps(_KERNEL_SETTINGS)},
         finish=(
             ("-m", "bash_kernel.install", "--sys-prefix"),
+            ("-m", "sandlot_jupyter.fonts"),
             ("-c", "import bash_kernel, ipykernel, jupyter_server, pandas, pyarrow"),
         ),
         service=Service(
