@@ -27,6 +27,9 @@ from tests.live.coding import Coding, started, until_event
 from tests.live.world import Live, eventually
 
 
+ENDING = "import os, time\ntime.sleep(0.5)  # what was printed is on its way still\nos._exit(3)"
+
+
 async def test_value_output_and_count(coding: Coding) -> None:
     async with coding.context() as context:
         code = "import sys\nprint('out')\nprint('err', file=sys.stderr)\nprint('more')\n6 * 7"
@@ -164,7 +167,7 @@ async def test_input_raises_in_the_cell(coding: Coding) -> None:
 async def test_a_kernel_that_ends_itself(coding: Coding) -> None:
     async with coding.own_context() as context:
         with pytest.raises(KernelDiedError, match="died while the code ran") as caught:
-            _ = await context.run_code("print('last', flush=True)\nimport os\nos._exit(3)")
+            _ = await context.run_code("print('last', flush=True)\n" + ENDING)
         assert caught.value.execution.stdout == "last\n"
         after = await context.run_code("1 + 1")
         assert (after.text, after.fresh_kernel) == ("2", True)
@@ -183,7 +186,7 @@ async def test_a_kernel_that_dies_between_two_calls(coding: Coding) -> None:
     async with coding.own_context() as context:
         pid = (await context.run_code("import os; os.getpid()")).text
         async with coding.box() as box:
-            _ = await box.exec(["kill", "-9", pid], check=True)
+            _ = await box.exec(f"kill -9 {pid}", check=True)
             await eventually(lambda: gone(box, pid))
         await asyncio.sleep(0)
         try:
@@ -194,7 +197,7 @@ async def test_a_kernel_that_dies_between_two_calls(coding: Coding) -> None:
 
 
 async def gone(box: Any, pid: str) -> bool:
-    return not (await box.exec(["kill", "-0", pid])).ok
+    return not (await box.exec(f"kill -0 {pid}")).ok
 
 
 async def test_a_fork_in_a_cell(coding: Coding) -> None:

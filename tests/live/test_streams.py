@@ -199,7 +199,7 @@ async def test_every_way_of_leaving_stops_the_command(live: Live, how: str) -> N
             assert not running(mark)
         else:
             assert await until_output(stream) == "started\n"
-            assert len(running(mark)) >= 2
+            await eventually(lambda: len(running(mark)) >= 2)
             del stream
             _ = gc.collect()
         await eventually(lambda: not running(mark))

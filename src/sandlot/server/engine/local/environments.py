@@ -39,7 +39,11 @@ def own_place() -> Path:
     """Return the directory that this user installs templates into, unless another is chosen."""
     if os.getuid() == 0:
         return _SYSTEM_PLACE
-    return Path.home() / ".local" / "share" / "sandlot" / "templates"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user that the machine knows by number only
+        return _SYSTEM_PLACE
+    return home / ".local" / "share" / "sandlot" / "templates"
 
 
 def environment_path(place: Path, recipe: Recipe, interpreter: Interpreter) -> Path:
