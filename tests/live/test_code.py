@@ -26,7 +26,6 @@ from sandlot import (
 from tests.live.coding import Coding, started, until_event
 from tests.live.world import Live, eventually
 
-
 ENDING = "import os, time\ntime.sleep(0.5)  # what was printed is on its way still\nos._exit(3)"
 
 
