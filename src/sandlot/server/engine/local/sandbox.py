@@ -13,6 +13,7 @@ from sandlot.server.engine.base import (
     EngineError,
     FileReader,
     FileWriter,
+    PortClosedError,
     Process,
     SandboxGoneError,
     SandboxSpec,
@@ -140,8 +141,21 @@ class LocalSandbox:
         self, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float | None = None
     ) -> asyncio.Transport:
         """Connect to a program that listens on a TCP port; that of the service is waited for."""
-        if self._service is not None and port == self._service.port:
-            await self._service.wait_ready()
+        service = self._service
+        if service is None or port != service.port:
+            return await self._connect(port, factory, timeout)
+        await service.wait_ready()
+        try:
+            return await self._connect(port, factory, timeout)
+        except PortClosedError:
+            if not await service.is_gone():
+                raise
+        await service.wait_ready()
+        return await self._connect(port, factory, timeout)
+
+    async def _connect(
+        self, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float | None
+    ) -> asyncio.Transport:
         async with asyncio.timeout(timeout):
             return await self._connections.open(port, factory)
 

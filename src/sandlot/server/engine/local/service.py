@@ -19,7 +19,7 @@ _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 30.0
 _STABLE = 60.0
 """Seconds after which a service that dies is no longer taken for one that cannot run."""
-_LAST_WORDS = 0.5
+_LAST_WORDS = _MOMENT = 0.5
 _MOST = 2000
 _READY, _PREPARED = b"ready\n", b"prepared\n"
 
@@ -42,6 +42,7 @@ class RunningService:
         self._start = start
         self._ready: asyncio.Future[None] = _promise()
         self._prepared = asyncio.Event()
+        self._gone = asyncio.Event()
         self._tail = b""
         self._task = asyncio.create_task(self._run())
 
@@ -60,6 +61,13 @@ class RunningService:
                 f"the service on port {self.port} is not ready after"
                 f" {self._service.patience:g} seconds"
             ) from error
+
+    async def is_gone(self) -> bool:
+        """Whether it has ended, which takes a moment to be noticed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MOMENT):
+                _ = await self._gone.wait()
+        return self._gone.is_set()
 
     async def wait_prepared(self) -> None:
         """Wait until everything has been done that the first user would else wait for.
@@ -103,17 +111,21 @@ class RunningService:
             self._fail(ServiceError(f"the service on port {self.port} cannot run: {error}"))
             return
         self._tail = b""
+        self._gone.clear()
         hearing = asyncio.create_task(self._hear(process))
         try:
             code = (await process.wait()).code
+            was_ready = self._ready.done()
+            if was_ready:
+                self._ready = _promise()
+            self._gone.set()
             # What it started may hold on to its outputs for longer.
             _ = await asyncio.wait([hearing], timeout=_LAST_WORDS)
         finally:
             _ = hearing.cancel()
             await process.close()
-        if self._ready.done():
+        if was_ready:
             _log.info("a service has died; starting it again", extra={"code": code})
-            self._ready = _promise()
         else:
             said = self._tail.decode(errors="replace").strip() or "it said nothing"
             self._fail(ServiceError(f"the service on port {self.port} ended with {code}: {said}"))

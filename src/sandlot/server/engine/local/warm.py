@@ -143,6 +143,7 @@ class WarmSandboxes:
             raise
         place.sandbox = sandbox
         place.watcher = asyncio.create_task(self._watch(place, sandbox))
+        _log.info("a sandbox is prepared", extra={"template": spec.template})
 
     async def _watch(self, place: _Place, sandbox: LocalSandbox) -> None:
         """Replace a prepared sandbox when it dies."""
