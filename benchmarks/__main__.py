@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import calls, commands, growth, imports, proxy, transfers
+from benchmarks import calls, code, commands, growth, imports, proxy, transfers, warmth
 from benchmarks.report import Row, machine, print_rows
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -14,6 +14,8 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "commands": commands.run,
     "transfers": transfers.run,
     "proxy": proxy.run,
+    "code": code.run,
+    "warmth": warmth.run,
     "growth": growth.run,
 }
 
