@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sandlot.server.engine.base import EngineError, SandboxSpec
@@ -127,13 +128,10 @@ class WarmSandboxes:
         try:
             async with asyncio.timeout(_PATIENCE):
                 await sandbox.wait_prepared()
-            self._largest = max(self._largest, (await sandbox.usage()).memory_bytes)
-            if not await self._has_room(sandbox):
+            used = (await sandbox.usage()).memory_bytes
+            self._largest = max(self._largest, used)
+            if await self._used() + used > self._bound:
                 await self._destroy(spec.id)
-                _log.warning(
-                    "no more sandboxes are prepared: they would use more memory than they may",
-                    extra={"prepared": self.ready, "mib_each": self._largest // _MIB},
-                )
                 return
         except TimeoutError as error:
             await self._destroy(spec.id)
@@ -161,22 +159,31 @@ class WarmSandboxes:
         """Wait longer each time, until a prepared sandbox was of use."""
         self._delay = min(max(self._delay * 2, _FIRST_DELAY), _LONGEST_DELAY)
 
-    async def _has_room(self, one_more: LocalSandbox | None = None) -> bool:
-        """Whether the memory is enough for this one, or else for another like those before."""
-        prepared = [place.sandbox for place in self._places if place.sandbox is not None]
-        used = self._largest if one_more is None else 0
-        for sandbox in [*prepared, *([] if one_more is None else [one_more])]:
-            try:
-                used += (await sandbox.usage()).memory_bytes
-            except EngineError:
-                continue  # it has just died
-        return used <= self._bound
+    async def _has_room(self) -> bool:
+        """Whether there is memory for another one like those before."""
+        used = await self._used()
+        if used + self._largest <= self._bound:
+            return True
+        _log.warning(
+            "no more sandboxes are prepared: they would use more memory than they may",
+            extra={"used_mb": used // _MIB, "another_mb": self._largest // _MIB},
+        )
+        return False
+
+    async def _used(self) -> int:
+        """Return how much memory the prepared sandboxes use."""
+        used = 0
+        for place in self._places:
+            with suppress(EngineError):  # it may have just died
+                used += 0 if place.sandbox is None else (await place.sandbox.usage()).memory_bytes
+        return used
 
     async def _wait_quiet(self) -> None:
         """Wait until those that were handed out have little to do, or have had time enough."""
-        spent: dict[LocalSandbox, float] = dict.fromkeys(self._taken, 0.0)
-        self._taken.clear()
+        spent: dict[LocalSandbox, float] = {}
         for _ in range(_RESPECT):
+            spent |= dict.fromkeys(self._taken, 0.0)
+            self._taken.clear()
             for sandbox, before in list(spent.items()):
                 try:
                     spent[sandbox] = (await sandbox.usage()).cpu_seconds
