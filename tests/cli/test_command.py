@@ -76,3 +76,30 @@ def test_what_is_not_installed(lacking: str, words: tuple[str, ...], remedy: str
     assert done.returncode == 1
     assert remedy in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_templates_are_listed() -> None:
+    done = run(COMMAND, "templates", "list")
+    assert done.returncode == 0
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert {"base-python", "code-runner-beta", "minimal", "python-jupyter"} == set(names)
+
+
+def test_templates_that_are_installed_already() -> None:
+    done = run(COMMAND, "templates", "install", "python-jupyter", "--quiet")
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("nonsense",), "There is no template 'nonsense' to install; there are: python-jupyter."),
+        (("python-jupyter", "--dir", "/dev/null"), "/dev/null cannot be used: Not a directory"),
+    ],
+    ids=["name", "directory"],
+)
+def test_templates_that_cannot_be_installed(words: tuple[str, ...], reason: str) -> None:
+    done = run(COMMAND, "templates", "install", *words)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"sandlot: {reason}")
+    assert "Traceback" not in done.stderr

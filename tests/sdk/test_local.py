@@ -56,9 +56,9 @@ def started(
 def test_a_blocking_client_starts_its_server_at_once(
     started: list[tuple[Any, Embedded]], server: Toy
 ) -> None:
-    client = Client.local(data_dir="/data", engine="process", start_timeout=3)
+    client = Client.local(data_dir="/data", engine="process", start_timeout=3, warm={"a": 1})
     ((arguments, embedded),) = started
-    assert arguments == ("/data", "process", 3)
+    assert arguments == ("/data", "process", 3, {"a": 1})
     with client:
         assert client.sandboxes.get(ID).id == ID
         assert repr(client) == f"<Client of {server.base_url}>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -22,7 +22,12 @@ from sandlot.server.engine.base import (
 )
 from sandlot.server.ids import new_id
 from sandlot.server.services.clock import RunClock
-from sandlot.server.services.errors import AgentError, HostUnavailableError, InvalidStateError
+from sandlot.server.services.errors import (
+    AgentError,
+    HostUnavailableError,
+    InvalidStateError,
+    NotFoundError,
+)
 from sandlot.server.services.idempotency import Idempotency
 from sandlot.server.services.sandboxes import NewSandbox, Sandboxes
 from sandlot.server.store.memory import MemoryStore
@@ -313,3 +318,14 @@ def test_records_are_as_fresh_as_the_sandbox() -> None:
         assert await store.sandboxes.get(TEAM, record.id) == fresh
 
     run(scenario)
+
+
+async def test_a_template_that_is_not_installed() -> None:
+    """Whoever asks for it is told what to do."""
+    advice = "Do this and that."
+    engine = Double(capabilities=replace(CAPABILITIES, missing={"absent": advice}))
+    sandboxes = Sandboxes(MemoryStore().sandboxes, engine)
+    with pytest.raises(NotFoundError, match=f"not installed on the server. {advice}"):
+        _ = await sandboxes.create(TEAM, NewSandbox("absent"), new_id("cl"))
+    with pytest.raises(NotFoundError, match="there are: minimal"):
+        _ = await sandboxes.create(TEAM, NewSandbox("unknown"), new_id("cl"))

@@ -81,7 +81,10 @@ def install(name: str, place: Path, say: Say) -> Path:
 
 def _make_place(place: Path) -> None:
     missing = [directory for directory in (place, *place.parents) if not directory.exists()]
-    if not is_open_to_all(missing[-1].parent if missing else place):
+    nearest = missing[-1].parent if missing else place
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not is_open_to_all(nearest):
         raise InstallationError(
             f"Sandboxes have users of their own, and {place} is closed to them: choose another"
             " directory, or open this one and those above it (chmod a+x)."

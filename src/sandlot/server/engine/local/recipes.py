@@ -54,7 +54,7 @@ class Recipe:
         requirements: What to install, in the words of package installers.
         package: A package of this project that is put into it; its module `startup` is imported
             whenever the interpreter starts.
-        modules: What an environment that is whole has.
+        modules: Files and directories among its packages without which it is broken.
         files: Further files of it, and what they contain.
         finish: Arguments to run its interpreter with, one after the other, once it has everything.
         service: What is started in each sandbox.
