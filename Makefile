@@ -42,6 +42,7 @@ check: lint typecheck
 demo: setup
 	$(RUN) python examples/quickstart.py
 	$(RUN) python examples/quickstart_async.py
+	$(RUN) python examples/analysis.py
 
 bench: setup
 	$(RUN) python -m benchmarks

@@ -61,6 +61,22 @@ def main() -> None:
             print("  | " + table.strip().replace("\n", "\n  | "))
             with timed("destroy"):
                 sandbox.destroy()
+        with timed("create with Jupyter"):
+            notebook = client.sandboxes.create("python-jupyter")
+        with notebook:
+            notebook.upload("penguins.csv", (DATA / "penguins.csv").read_bytes())
+            with timed("run_code, the first"):
+                notebook.run_code("import csv; rows = list(csv.DictReader(open('penguins.csv')))")
+            with timed("run_code, the next"):
+                execution = notebook.run_code("len(rows)")
+            print(f"  | {execution.text} penguins")
+            with timed("run_code that raises"):
+                execution = notebook.run_code("rows[1000]")
+            print(f"  | {execution.error}")
+            with timed("run_code, 0.5 s at most"):
+                execution = notebook.run_code("while True: pass", timeout=0.5)
+            print(f"  | interrupted: {execution.timed_out}, state lost: {execution.state_lost}")
+            print(f"  | still {notebook.run_code('len(rows)').text} penguins")
 
 
 if __name__ == "__main__":

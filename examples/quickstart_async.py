@@ -9,7 +9,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandlot import AsyncClient, StreamExitEvent, StreamStderrEvent, StreamStdoutEvent
+from sandlot import (
+    AsyncClient,
+    CodeEndEvent,
+    CodeStdoutEvent,
+    StreamExitEvent,
+    StreamStderrEvent,
+    StreamStdoutEvent,
+)
 
 DATA = Path(__file__).parent / "data"
 
@@ -63,6 +70,21 @@ async def main() -> None:
             print("  | " + table.strip().replace("\n", "\n  | "))
             with timed("destroy"):
                 await sandbox.destroy()
+        async with client.sandboxes.create("python-jupyter") as notebook:
+            with timed("run_code, the first"):
+                await notebook.run_code("import asyncio")
+            with timed("run_code, the next"):
+                execution = await notebook.run_code("await asyncio.sleep(0.1, 'slept')")
+            print(f"  | {execution.text}")
+            with timed("run_code_stream"):
+                async for event in notebook.run_code_stream("for i in range(3): print(i)\ni"):
+                    match event:
+                        case CodeStdoutEvent(text=text):
+                            print("  |", text.rstrip().replace("\n", "\n  | "), flush=True)
+                        case CodeEndEvent(execution=execution):
+                            print(f"  | value {execution.text}")
+                        case _:
+                            pass
 
 
 if __name__ == "__main__":

@@ -238,7 +238,8 @@ async def test_a_fork_bomb(live: Live) -> None:
         assert (await neighbour.exec("echo fine")).stdout == "fine\n"
         result = await bombing
         assert result.timed_out
-        assert not running(mark)
+        # Killed, all of them; but so many take a moment to go, on a machine that is busy.
+        await eventually(lambda: not running(mark))
         assert (await box.exec("echo fine")).stdout == "fine\n"
 
 
