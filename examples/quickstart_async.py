@@ -77,8 +77,8 @@ async def main() -> None:
                 execution = await notebook.run_code("await asyncio.sleep(0.1, 'slept')")
             print(f"  | {execution.text}")
             with timed("run_code_stream"):
-                async for event in notebook.run_code_stream("for i in range(3): print(i)\ni"):
-                    match event:
+                async for news in notebook.run_code_stream("for i in range(3): print(i)\ni"):
+                    match news:
                         case CodeStdoutEvent(text=text):
                             print("  |", text.rstrip().replace("\n", "\n  | "), flush=True)
                         case CodeEndEvent(execution=execution):
