@@ -43,34 +43,38 @@ DRAW = """
 import matplotlib.pyplot as plt
 
 looks = {"Adelie": ("#0072B2", "o"), "Chinstrap": ("#D55E00", "^"), "Gentoo": ("#009E73", "s")}
-ink, pale = "#333333", "#888888"
-plt.rcParams.update({"font.size": 11, "text.color": ink, "axes.labelcolor": ink})
+plt.rcParams.update({"font.size": 11, "text.color": "#333333", "axes.labelcolor": "#333333"})
 figure, axes = plt.subplots(figsize=(8, 5.2), dpi=150, layout="constrained")
 
 
-def line(name, x, **style):
-    ends = np.array([x.min(), x.max()])
-    axes.plot(ends, fits[name]["slope"] * ends + fits[name]["start"], **style)
+def draw(name, table, colour, **style):
+    ends = np.array([table["bill_length_mm"].min(), table["bill_length_mm"].max()])
+    fitted = fits[name]["slope"] * ends + fits[name]["start"]
+    axes.plot(ends, fitted, color=colour, label=f"{name}, fitted", **style)
+    axes.annotate(
+        name, (ends[1], fitted[1]), (4, 7), textcoords="offset points",
+        color=colour, weight="bold", verticalalignment="center",
+    )
 
 
 for species, table in penguins.groupby("species"):
     colour, marker = looks[species]
-    x, y = table["bill_length_mm"], table["bill_depth_mm"]
-    style = {"color": colour, "marker": marker, "s": 30, "linewidth": 0, "alpha": 0.45}
-    axes.scatter(x, y, label=species, **style)
-    line(species, x, color=colour, linewidth=2.4)
-line("all", penguins["bill_length_mm"], color=pale, linewidth=1.8, linestyle=(0, (4, 3)),
-     label="all together")
+    axes.scatter(
+        table["bill_length_mm"], table["bill_depth_mm"], label=species,
+        color=colour, marker=marker, s=30, linewidth=0, alpha=0.4,
+    )
+    draw(species, table, colour, linewidth=2.4)
+draw("all", penguins, "#777777", linewidth=1.8, linestyle=(0, (4, 3)))
 
-axes.set_title("Longer bills are deeper, within each species", loc="left", weight="bold", pad=14)
+axes.set_title("Longer bills are deeper within each species, but not over all", loc="left", pad=12)
 axes.set_xlabel("bill length (mm)")
 axes.set_ylabel("bill depth (mm)")
+axes.set_xlim(right=63.5)
 axes.spines[["top", "right"]].set_visible(False)
 axes.spines[["left", "bottom"]].set_color("#BBBBBB")
 axes.tick_params(color="#BBBBBB", labelcolor="#555555")
 axes.grid(color="#EEEEEE")
 axes.set_axisbelow(True)
-figure.legend(frameon=False, ncols=4, loc="outside lower center", columnspacing=1.6)
 plt.show()
 """
 
@@ -93,7 +97,7 @@ def show_chart(chart: Chart) -> None:
     """Print what a picture shows."""
     print(f"  {chart.title}: {chart.y.label} by {chart.x.label}")
     for series in chart.series:
-        print(f"  {series.kind:>11}   {series.total_points:3} points   {series.label or '-'}")
+        print(f"  {series.kind:>11}   {series.total_points:3} points   {series.label}")
 
 
 def main(directory: Path) -> None:
