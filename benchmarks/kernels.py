@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import statistics
 import subprocess
 import tempfile
@@ -105,6 +106,7 @@ def compared(
 
 
 def spread(seconds: list[float]) -> str:
-    """Return the quartiles in milliseconds."""
+    """Return the quartiles in milliseconds, with three digits at most."""
     low, _, high = statistics.quantiles(seconds, n=4)
-    return f"{low * 1000:.3g}-{high * 1000:.3g}"
+    digits = max(0, 2 - int(math.log10(high * 1000)))
+    return f"{low * 1000:.{digits}f}-{high * 1000:.{digits}f}"
