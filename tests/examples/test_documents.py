@@ -1,0 +1,47 @@
+"""The code in the documents does what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+IN_A_SANDBOX = """
+from sandlot import Client
+
+with Client.local() as client, client.sandboxes.create("python-jupyter") as sandbox:
+"""
+
+
+def blocks(name: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def run(code: str, place: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, check=True, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_readme(tmp_path: Path) -> None:
+    first, with_asyncio, clients, code = blocks("README.md")
+    assert run(first, tmp_path) == "hello from a sandbox\n 0\n"
+    assert run(with_asyncio, tmp_path).count("StreamStdoutEvent") == 3
+    assert "create" not in clients  # it cannot run without a server
+    assert run("from sandlot import Client\n" + code, tmp_path) == "3 None\n"
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_running_code(tmp_path: Path) -> None:
+    state, stream = blocks("docs/code.md")
+    said = run(state, tmp_path).splitlines()
+    assert said == re.findall(r"print.*  # (.*)", state)
+    assert len(said) == 4
+    said = run(IN_A_SANDBOX + textwrap.indent(stream, "    "), tmp_path)
+    assert said == "0\n1\n2\nthe value is 2\n"
