@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -23,20 +24,26 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_the_quickstarts() -> None:
-    for name, stamp in (("quickstart.py", "blocking"), ("quickstart_async.py", "asyncio")):
-        said = run(str(EXAMPLES / name))
-        assert said.startswith(stamp)
-        assert "| Adelie,146,32.7,24.0,42.0" in said
-        assert "nothing; sees 2 processes" in said
-    assert "value 2" in said
-
-
-def test_code_of_the_quickstart() -> None:
+def test_the_blocking_quickstart() -> None:
     said = run(str(EXAMPLES / "quickstart.py"))
+    assert_said_by_both(said, "blocking")
     assert "| IndexError: list index out of range" in said
     assert "| interrupted: True, state lost: False" in said
     assert said.count("344 penguins") == 2
+
+
+def test_the_asyncio_quickstart() -> None:
+    said = run(str(EXAMPLES / "quickstart_async.py"))
+    assert_said_by_both(said, "asyncio")
+    assert "| 'slept'\n" in said
+    assert "| 0\n  | 1\n  | 2\n" in said
+    assert "| value 2\n" in said
+
+
+def assert_said_by_both(said: str, stamp: str) -> None:
+    assert said.startswith(f"{stamp}:\n")
+    assert "| Adelie,146,32.7,24.0,42.0" in said
+    assert "nothing; sees 2 processes" in said
 
 
 def test_the_analysis(tmp_path: Path) -> None:
@@ -46,6 +53,9 @@ def test_the_analysis(tmp_path: Path) -> None:
     picture = (tmp_path / "penguins.png").read_bytes()
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(picture) > 20_000
+    width, height = struct.unpack(">II", picture[16:24])  # first things of its header
+    assert 1000 < width < 1500
+    assert 600 < height < 1000
 
 
 @pytest.fixture(scope="module")
