@@ -108,6 +108,14 @@ if TYPE_CHECKING:
         ExecStream,
         Sandbox,
     )
+    from .sandbox.cells import (
+        AsyncCodeStream,
+        CodeStream,
+    )
+    from .sandbox.contexts import (
+        AsyncCodeContext,
+        CodeContext,
+    )
     from .tables import (
         Table,
     )
@@ -116,6 +124,8 @@ __all__ = [
     "APIError",
     "AgentError",
     "AsyncClient",
+    "AsyncCodeContext",
+    "AsyncCodeStream",
     "AsyncExecStream",
     "AsyncPage",
     "AsyncSandbox",
@@ -124,6 +134,7 @@ __all__ = [
     "Chart",
     "Client",
     "CodeClearEvent",
+    "CodeContext",
     "CodeEndEvent",
     "CodeError",
     "CodeErrorEvent",
@@ -135,6 +146,7 @@ __all__ = [
     "CodeRunError",
     "CodeStderrEvent",
     "CodeStdoutEvent",
+    "CodeStream",
     "CodeText",
     "CodeTimeoutError",
     "CodeUpdateEvent",
@@ -249,6 +261,14 @@ _HOMES = {
         "AsyncSandbox",
         "ExecStream",
         "Sandbox",
+    ),
+    ".sandbox.cells": (
+        "AsyncCodeStream",
+        "CodeStream",
+    ),
+    ".sandbox.contexts": (
+        "AsyncCodeContext",
+        "CodeContext",
     ),
     ".tables": ("Table",),
 }

@@ -36,10 +36,19 @@ def jupyter(open_box: OpenBox) -> Jupyter:
     return jupyter
 
 
+async def find_server(box: Box) -> str:
+    """Return the process id of the Jupyter server: the first of its name."""
+    named = "grep -l sandlot_jupyter /proc/[0-9]*/cmdline | cut -d/ -f3 | sort -n | head -n 1"
+    server = (await box.shell(named)).stdout.decode().strip()
+    assert server.isdecimal()
+    return server
+
+
 async def kill_server(box: Box) -> str:
     """Kill the Jupyter server; return its process id."""
-    script = "pid=$(pgrep -o -f sandlot_jupyter); kill -9 $pid; echo $pid"
-    return (await box.shell(script)).stdout.decode().strip()
+    server = await find_server(box)
+    assert (await box.shell(f"kill -9 {server}")).exit == Exit(0)
+    return server
 
 
 async def test_a_connection_waits_until_the_service_is_ready(jupyter: Jupyter) -> None:
@@ -210,7 +219,7 @@ async def test_a_kernel_that_dies(jupyter: Jupyter) -> None:
 
 async def test_memory_runs_out(jupyter: Jupyter) -> None:
     async with jupyter(memory_mb=256) as (box, client):
-        server = (await box.shell("pgrep -o -f sandlot_jupyter")).stdout
+        server = await find_server(box)
         kernel_id = await client.start()
         worse = "int(open('/proc/self/oom_score_adj').read())"
         usual = int((await box.shell("cat /proc/self/oom_score_adj")).stdout)
@@ -219,7 +228,7 @@ async def test_memory_runs_out(jupyter: Jupyter) -> None:
             code = "hog = []\nwhile True: hog.append(b'x' * (1 << 20))"
             last = [message["content"] async for message in execute(socket, code)][-1]
         assert last.get("execution_state") in ("restarting", "idle"), "killed, or MemoryError"
-        assert (await box.shell("pgrep -o -f sandlot_jupyter")).stdout == server
+        assert await find_server(box) == server
         assert await client.run(kernel_id, "40 + 2") == "42"
 
 
