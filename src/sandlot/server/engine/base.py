@@ -15,6 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from .errors import (
+    DirectoryUnavailableError,
+    EngineError,
+    EngineUnavailableError,
+    FileAccessError,
+    FileProblem,
+    PortClosedError,
+    SandboxGoneError,
+    UnknownTemplateError,
+    UnsuitableError,
+)
+
 __all__ = [
     "Command",
     "Engine",
@@ -40,47 +52,6 @@ __all__ = [
 ]
 
 Stream = Literal["stdout", "stderr"]
-FileProblem = Literal["not_found", "invalid", "forbidden", "no_space"]
-
-
-class EngineError(Exception):
-    """An engine failed; the message is fit for users."""
-
-
-class EngineUnavailableError(EngineError):
-    """This engine cannot work on this machine; the message says why and what to do."""
-
-
-class DirectoryUnavailableError(EngineUnavailableError):
-    """The directory for the sandboxes is in use by another engine, or cannot be used."""
-
-
-class UnsuitableError(EngineError):
-    """This engine makes no sandboxes like the one asked for."""
-
-
-class UnknownTemplateError(EngineError):
-    """There is no such template."""
-
-
-class SandboxGoneError(EngineError):
-    """The sandbox died or was destroyed."""
-
-
-class PortClosedError(EngineError):
-    """Nothing in the sandbox listens on a port."""
-
-
-class FileAccessError(EngineError):
-    """A file could not be opened, read or written as asked.
-
-    Attributes:
-        problem: What kind of trouble it is.
-    """
-
-    def __init__(self, problem: FileProblem, message: str) -> None:
-        super().__init__(message)
-        self.problem: FileProblem = problem
 
 
 @dataclass(frozen=True, slots=True)
