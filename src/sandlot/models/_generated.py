@@ -134,89 +134,13 @@ class CreateSandboxRequest(Model):
     """
     Network mode; `none` if omitted. Others need to be listed in `isolation.network`.
     """
-
-
-class SandboxInfo(Model):
+    snapshot: str | None = None
     """
-    A sandbox as last seen by the server.
+    Snapshot that the files come from; its template is the sandbox's. A `template` of this name does the same.
     """
-
-    id: str
+    require_isolation: list[str] | None = None
     """
-    Id of the sandbox.
-    """
-    status: (
-        Literal[
-            "pending", "starting", "running", "paused", "stopped", "error", "missing", "hibernated"
-        ]
-        | str
-    )
-    """
-    State of the sandbox.
-    """
-    status_reason: str | None = None
-    """
-    Why the sandbox is in this state, where nobody asked for it.
-    """
-    template: str
-    """
-    What the sandbox started from.
-    """
-    vcpus: int
-    """
-    Processors.
-    """
-    memory_mb: int
-    """
-    Memory in MiB.
-    """
-    disk_mb: int | None = None
-    """
-    Largest size of a file in MiB.
-    """
-    timeout_sec: int
-    """
-    Seconds without activity after which the sandbox is paused; never if 0.
-    """
-    name: str | None = None
-    """
-    Name given at creation.
-    """
-    metadata: dict[str, str] | None = None
-    """
-    Labels given at creation.
-    """
-    cwd: str | None = None
-    """
-    Directory in which commands start.
-    """
-    network: str | None = None
-    """
-    Network mode.
-    """
-    host_ip: str | None = None
-    """
-    Address of the host.
-    """
-    guest_ip: str | None = None
-    """
-    Address of the sandbox on its host.
-    """
-    created_at: AwareDatetime
-    """
-    When the sandbox was asked for.
-    """
-    started_at: AwareDatetime | None = None
-    """
-    When it last began to run.
-    """
-    last_active_at: AwareDatetime | None = None
-    """
-    When something last happened in it.
-    """
-    last_updated: AwareDatetime
-    """
-    When this record last changed.
+    What must be enforced, in the words of `Isolation.enforced`; a 501 `unsupported` if something is not.
     """
 
 
@@ -491,6 +415,147 @@ class ReadFileRequest(Model):
     """
 
 
+class CreateSnapshotRequest(Model):
+    """
+    What to keep, under which name.
+    """
+
+    sandbox_id: str
+    """
+    Whose files.
+    """
+    name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None
+    """
+    Name of the snapshot; `template-` and eight digits if omitted.
+    """
+
+
+class SnapshotInfo(Model):
+    """
+    Something that sandboxes can be created from.
+    """
+
+    name: str
+    """
+    Its name: the `template` of new sandboxes.
+    """
+    type: Literal["base", "snapshot"] | str
+    """
+    `base` ones come with the engine; `snapshot` ones are files of a sandbox.
+    """
+    vcpus: int | None = None
+    """
+    Processors of the sandbox it was made from, and the default of those made from it.
+    """
+    memory_mb: int | None = None
+    """
+    Memory in MiB of the sandbox it was made from, and the default of those made from it.
+    """
+    size_bytes: int
+    """
+    Size of the files, whether shared with others or not.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    platform: bool | None = None
+    """
+    It belongs to no team.
+    """
+    template: str | None = None
+    """
+    The template of the engine that is beneath it.
+    """
+
+
+class ForkRequest(Model):
+    """
+    How many forks to make.
+    """
+
+    count: Annotated[int | None, Field(ge=1, le=64)] = None
+    """
+    How many; 1 if omitted.
+    """
+
+
+class CheckpointRequest(Model):
+    """
+    What to call a checkpoint.
+    """
+
+    name: Annotated[str | None, Field(max_length=255)] = None
+    """
+    Any text, for people to read.
+    """
+
+
+class Checkpoint(Model):
+    """
+    Files of a sandbox at one time.
+    """
+
+    id: str
+    """
+    Id of the checkpoint.
+    """
+    sandbox_id: str
+    """
+    Whose files.
+    """
+    name: str | None = None
+    """
+    Name given to it.
+    """
+    size_bytes: int
+    """
+    Size of the files, whether shared with others or not.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+
+
+class RollbackRequest(Model):
+    """
+    Where to go back to.
+    """
+
+    checkpoint_id: str
+    """
+    A checkpoint of the same sandbox.
+    """
+
+
+class FileChange(Model):
+    """
+    How one file differs.
+    """
+
+    path: str
+    """
+    Path below the home directory; bytes that are no UTF-8 are replaced.
+    """
+    kind: Literal["added", "modified", "deleted"] | str
+    """
+    What happened to it.
+    """
+    type: Literal["file", "directory", "symlink", "other"] | str
+    """
+    What it is, or was if it was deleted.
+    """
+    size: int | None = None
+    """
+    Bytes of the file as it is, or was if it was deleted.
+    """
+    diff: str | None = None
+    """
+    Unified diff, of files that are and were text and not too long.
+    """
+
+
 class Error(Model):
     """
     Body of every failed response.
@@ -540,10 +605,109 @@ class Isolation(Model):
     """
     How a pause is done: by the kernel's freezer, by stop signals, or not at all.
     """
+    snapshot: Literal["overlay", "copy", "none"] | str | None = None
+    """
+    How files are captured: shared copy-on-write, copied, or not at all.
+    """
     limits: IsolationLimits | None = None
+    enforced: list[str] | None = None
+    """
+    All that holds, in words that `require_isolation` takes: `full` (the level), kinds of namespace (`user`,
+    `pid`, `mount`, `net`, `ipc`, `uts`, `cgroup`), `seccomp`, `no_new_privileges`, `capabilities_dropped`, `private_uid`,
+    and `memory`, `pids`, `cpu`, `disk` for limits that hold for the sandbox as a whole.
+    """
     reason: str | None = None
     """
     Why something is not enforced here.
+    """
+
+
+class SandboxInfo(Model):
+    """
+    A sandbox as last seen by the server.
+    """
+
+    id: str
+    """
+    Id of the sandbox.
+    """
+    status: (
+        Literal[
+            "pending", "starting", "running", "paused", "stopped", "error", "missing", "hibernated"
+        ]
+        | str
+    )
+    """
+    State of the sandbox.
+    """
+    status_reason: str | None = None
+    """
+    Why the sandbox is in this state, where nobody asked for it.
+    """
+    template: str
+    """
+    What the sandbox started from.
+    """
+    vcpus: int
+    """
+    Processors.
+    """
+    memory_mb: int
+    """
+    Memory in MiB.
+    """
+    disk_mb: int | None = None
+    """
+    Largest size of a file in MiB.
+    """
+    timeout_sec: int
+    """
+    Seconds without activity after which the sandbox is paused; never if 0.
+    """
+    name: str | None = None
+    """
+    Name given at creation.
+    """
+    metadata: dict[str, str] | None = None
+    """
+    Labels given at creation.
+    """
+    cwd: str | None = None
+    """
+    Directory in which commands start.
+    """
+    network: str | None = None
+    """
+    Network mode.
+    """
+    snapshot: str | None = None
+    """
+    Snapshot that the files came from.
+    """
+    isolation: Isolation | None = None
+    host_ip: str | None = None
+    """
+    Address of the host.
+    """
+    guest_ip: str | None = None
+    """
+    Address of the sandbox on its host.
+    """
+    created_at: AwareDatetime
+    """
+    When the sandbox was asked for.
+    """
+    started_at: AwareDatetime | None = None
+    """
+    When it last began to run.
+    """
+    last_active_at: AwareDatetime | None = None
+    """
+    When something last happened in it.
+    """
+    last_updated: AwareDatetime
+    """
+    When this record last changed.
     """
 
 
@@ -577,6 +741,29 @@ class SandboxMetrics(Model):
     points: list[MetricPoint]
     """
     In order of time.
+    """
+
+
+class Changes(Model):
+    """
+    How files differ.
+    """
+
+    sandbox_id: str
+    """
+    Id of the sandbox.
+    """
+    since: str | None = None
+    """
+    Id of the checkpoint compared with; absent if it is what the sandbox was created from.
+    """
+    changes: list[FileChange]
+    """
+    In order of paths.
+    """
+    truncated: bool | None = None
+    """
+    There are more than could be told.
     """
 
 
