@@ -60,15 +60,15 @@ class LiveSandbox:
         """Whether something is happening in it."""
         return self._users > 0
 
-    def require(self, status: str) -> None:
-        """Check the status.
+    def require(self, *statuses: str) -> None:
+        """Check that it is in one of these statuses.
 
         Raises:
             InvalidStateError: It is in another one.
         """
-        if self.record.status != status or self.ending is not None:
+        if self.record.status not in statuses or self.ending is not None:
             found = self.record.status if self.ending is None else "stopped"
-            raise InvalidStateError(wrong_state(found, status))
+            raise InvalidStateError(wrong_state(found, " or ".join(statuses)))
 
     @contextmanager
     def active(self) -> Generator[None]:

@@ -150,7 +150,23 @@ class Sandboxes:
             NotFoundError: There is none.
             InvalidStateError: It is not running.
         """
-        return await self._in_status(team_id, sandbox_id, "running")
+        return await self.in_status(team_id, sandbox_id, "running")
+
+    async def in_status(self, team_id: str, sandbox_id: str, *statuses: str) -> LiveSandbox:
+        """Return a sandbox that must be in one of these statuses.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidStateError: It is in another one.
+        """
+        live = self._live.get(sandbox_id)
+        if live is None or live.record.team_id != team_id:
+            record = await self.get(team_id, sandbox_id)
+            live = self._live.get(sandbox_id)
+            if live is None:
+                raise InvalidStateError(wrong_state(record.status, " or ".join(statuses)))
+        live.require(*statuses)
+        return live
 
     async def ping(self, team_id: str, sandbox_id: str) -> None:
         """Start the idle timer anew."""
@@ -158,14 +174,14 @@ class Sandboxes:
 
     async def pause(self, team_id: str, sandbox_id: str) -> SandboxRecord:
         """Freeze a running sandbox."""
-        live = await self._in_status(team_id, sandbox_id, "running")
+        live = await self.in_status(team_id, sandbox_id, "running")
         if self._engine.capabilities.pause == "none":
             raise UnsupportedError("This engine cannot pause sandboxes.")
         return await self._tasks.finished(self._pause(live, None))
 
     async def resume(self, team_id: str, sandbox_id: str) -> SandboxRecord:
         """Thaw a paused sandbox."""
-        live = await self._in_status(team_id, sandbox_id, "paused")
+        live = await self.in_status(team_id, sandbox_id, "paused")
         return await self._tasks.finished(self._resume(live))
 
     async def destroy(self, team_id: str, sandbox_id: str) -> None:
@@ -251,16 +267,6 @@ class Sandboxes:
         live = self._live[sandbox_id] = LiveSandbox(record, handle, self._on_idle)
         _ = self._watchers.start(self._watch(live))
         return record
-
-    async def _in_status(self, team_id: str, sandbox_id: str, status: str) -> LiveSandbox:
-        live = self._live.get(sandbox_id)
-        if live is None or live.record.team_id != team_id:
-            record = await self.get(team_id, sandbox_id)
-            live = self._live.get(sandbox_id)
-            if live is None:
-                raise InvalidStateError(wrong_state(record.status, status))
-        live.require(status)
-        return live
 
     async def _pause(self, live: LiveSandbox, reason: str | None) -> SandboxRecord:
         async with live.lock:
