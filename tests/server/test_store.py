@@ -83,6 +83,11 @@ def test_sandboxes_come_back_as_they_were(run: Run) -> None:
             metadata={"a": "1"},
             env={"B": "2"},
             cwd="/tmp",
+            on_timeout="destroy",
+            max_lifetime_sec=60,
+            lease_sec=30,
+            lease_expires_at=NOW,
+            snapshot="s",
             status_reason="because",
             started_at=NOW,
             last_active_at=NOW,
@@ -101,7 +106,13 @@ def test_what_changes_of_a_sandbox_is_saved(run: Run) -> None:
         record = sandbox()
         await store.sandboxes.add(record)
         later = NOW + timedelta(seconds=1)
-        changed = replace(record, status="paused", status_reason="r", last_updated=later)
+        changed = replace(
+            record,
+            status="paused",
+            status_reason="r",
+            last_updated=later,
+            lease_expires_at=later,
+        )
         await store.sandboxes.save(changed)
         assert await store.sandboxes.get(TEAM, record.id) == changed
         await store.sandboxes.save_activity({record.id: later})

@@ -24,6 +24,7 @@ from ._generated import (
     Health,
     Isolation,
     IsolationLimits,
+    Lease,
     MetricPoint,
     ReadFileRequest,
     RollbackRequest,
@@ -35,6 +36,9 @@ from ._generated import (
     StatsCurrent,
     StatsPeaks,
     StatsSeries,
+    StopFailure,
+    StopReport,
+    StopRequest,
     WriteFileRequest,
 )
 
@@ -56,6 +60,7 @@ __all__ = [
     "Health",
     "Isolation",
     "IsolationLimits",
+    "Lease",
     "MetricPoint",
     "Model",
     "ReadFileRequest",
@@ -68,5 +73,8 @@ __all__ = [
     "StatsCurrent",
     "StatsPeaks",
     "StatsSeries",
+    "StopFailure",
+    "StopReport",
+    "StopRequest",
     "WriteFileRequest",
 ]

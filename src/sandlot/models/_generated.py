@@ -112,7 +112,25 @@ class CreateSandboxRequest(Model):
     """
     timeout_sec: Annotated[int | None, Field(ge=0, le=2147483647)] = None
     """
-    Seconds without activity after which the sandbox is paused; never if 0 or omitted.
+    Seconds without activity after which `on_timeout` happens; never if 0 or omitted.
+    """
+    on_timeout: Literal["pause", "destroy"] | None = None
+    """
+    What becomes of an idle sandbox, `pause` if omitted. A paused one is not idle.
+    """
+    max_lifetime_sec: Annotated[int | None, Field(ge=0, le=2147483647)] = None
+    """
+    Seconds after its creation when the sandbox is destroyed, paused or not; never if 0 or omitted.
+    """
+    lease_sec: Annotated[int | None, Field(ge=0, le=2147483647)] = None
+    """
+    Seconds after which the sandbox is destroyed, paused or not, unless its lease is renewed before; never if 0
+    or omitted.
+    """
+    if_exists: Literal["error", "get"] | None = None
+    """
+    What to do if there is a live sandbox of this `name`: `error` (a 409 `already_exists`), the default, or
+    `get`, which gives that one, however it was made and whatever its status, with a 200.
     """
     name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = None
     """
@@ -141,6 +159,51 @@ class CreateSandboxRequest(Model):
     require_isolation: list[str] | None = None
     """
     What must be enforced, in the words of `Isolation.enforced`; a 501 `unsupported` if something is not.
+    """
+
+
+class Lease(Model):
+    """
+    How long a lease lasts.
+    """
+
+    expires_at: AwareDatetime
+    """
+    When the sandbox is destroyed, by its lease or its lifetime, unless the lease is renewed before.
+    """
+
+
+class StopRequest(Model):
+    """
+    Sandboxes to stop.
+    """
+
+    sandbox_ids: Annotated[list[str], Field(max_length=1000)]
+    """
+    Ids of the sandboxes.
+    """
+    save_state: bool | None = None
+    """
+    Pause them instead of destroying them; no if omitted.
+    """
+
+
+class StopFailure(Model):
+    """
+    Why a sandbox was not stopped.
+    """
+
+    id: str
+    """
+    Id of the sandbox.
+    """
+    code: str
+    """
+    Reason for programs, as in `error.code`.
+    """
+    message: str
+    """
+    Reason for people.
     """
 
 
@@ -662,7 +725,23 @@ class SandboxInfo(Model):
     """
     timeout_sec: int
     """
-    Seconds without activity after which the sandbox is paused; never if 0.
+    Seconds without activity after which `on_timeout` happens; never if 0.
+    """
+    on_timeout: Literal["pause", "destroy"] | str | None = None
+    """
+    What becomes of it when it is idle.
+    """
+    max_lifetime_sec: int | None = None
+    """
+    Seconds after its creation when it is destroyed; never if 0.
+    """
+    lease_sec: int | None = None
+    """
+    Seconds after the renewal of its lease when it is destroyed; never if 0.
+    """
+    expires_at: AwareDatetime | None = None
+    """
+    When it will be destroyed, by its lifetime or its lease, unless the lease is renewed. Absent if never.
     """
     name: str | None = None
     """
@@ -708,6 +787,21 @@ class SandboxInfo(Model):
     last_updated: AwareDatetime
     """
     When this record last changed.
+    """
+
+
+class StopReport(Model):
+    """
+    What became of sandboxes that were to be stopped.
+    """
+
+    stopped: list[str]
+    """
+    Ids of those that are stopped now.
+    """
+    failed: list[StopFailure]
+    """
+    Those that are not.
     """
 
 

@@ -39,6 +39,11 @@ class SandboxRecord:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: str | None = None
+    on_timeout: str = "pause"
+    max_lifetime_sec: int = 0
+    lease_sec: int = 0
+    lease_expires_at: datetime | None = None
+    snapshot: str | None = None
     status_reason: str | None = None
     started_at: datetime | None = None
     last_active_at: datetime | None = None

@@ -15,7 +15,14 @@ from .tables import sandbox_labels, sandboxes
 
 __all__ = ["SqlSandboxes"]
 
-_SETTABLE = ("status", "status_reason", "started_at", "last_active_at", "last_updated")
+_SETTABLE = (
+    "status",
+    "status_reason",
+    "started_at",
+    "last_active_at",
+    "last_updated",
+    "lease_expires_at",
+)
 
 
 class SqlSandboxes:

@@ -39,7 +39,7 @@ __all__ = [
     "teams",
 ]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -112,6 +112,11 @@ sandboxes = Table(
     Column("env", JSON, nullable=False),
     Column("cwd", String),
     Column("network", String(16), nullable=False),
+    Column("on_timeout", String(16), nullable=False, server_default="pause"),
+    Column("max_lifetime_sec", Integer, nullable=False, server_default="0"),
+    Column("lease_sec", Integer, nullable=False, server_default="0"),
+    Column("lease_expires_at", UtcTime),
+    Column("snapshot", String(63)),
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("last_active_at", UtcTime),
