@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from .capabilities import EnforcedLimits, EngineCapabilities
+from .captures import Change, Changes, SnapshotSize
 from .errors import (
     DirectoryUnavailableError,
     EngineError,
@@ -23,18 +25,22 @@ from .errors import (
     FileProblem,
     PortClosedError,
     SandboxGoneError,
+    UnknownSnapshotError,
     UnknownTemplateError,
     UnsuitableError,
 )
+from .files import FileReader, FileWriter
 
 __all__ = [
+    "Change",
+    "Changes",
     "Command",
+    "DirectoryUnavailableError",
+    "EnforcedLimits",
     "Engine",
     "EngineCapabilities",
-    "DirectoryUnavailableError",
     "EngineError",
     "EngineUnavailableError",
-    "EnforcedLimits",
     "Exit",
     "FileAccessError",
     "FileProblem",
@@ -46,52 +52,14 @@ __all__ = [
     "SandboxGoneError",
     "SandboxHandle",
     "SandboxSpec",
+    "SnapshotSize",
+    "UnknownSnapshotError",
     "UnknownTemplateError",
     "UnsuitableError",
     "Usage",
 ]
 
 Stream = Literal["stdout", "stderr"]
-
-
-@dataclass(frozen=True, slots=True)
-class EnforcedLimits:
-    """What enforces each limit: `cgroup`, `rlimit`, `file-size` or `none`."""
-
-    memory: str
-    pids: str
-    cpu: str
-    disk: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineCapabilities:
-    """What an engine enforces here and now.
-
-    Attributes:
-        engine: Name of the engine.
-        level: `full` or `none`.
-        templates: Names of the templates it has, sorted.
-        namespaces: Kernel namespaces that each sandbox has of its own, sorted.
-        network: Network modes that can be asked for.
-        pause: How a pause is done: `freeze`, `stop` or `none`.
-        reason: Why something is not enforced.
-        missing: Templates that it could have, and what is to be done to have them.
-    """
-
-    engine: str
-    level: str
-    templates: Sequence[str]
-    limits: EnforcedLimits
-    namespaces: Sequence[str] = ()
-    seccomp: bool = False
-    no_new_privileges: bool = False
-    capabilities_dropped: bool = False
-    private_uid: bool = False
-    network: Sequence[str] = ("none",)
-    pause: str = "none"
-    reason: str | None = None
-    missing: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +71,8 @@ class SandboxSpec:
         disk_mb: Largest size of a file in MiB.
         env: Environment variables of what the template itself starts.
         cwd: Directory that it starts in, and the home directory otherwise.
+        snapshot: Id of the snapshot that its files come from; they are those of the template if
+            None.
     """
 
     id: str
@@ -113,6 +83,7 @@ class SandboxSpec:
     network: str = "none"
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: str | None = None
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,51 +201,6 @@ class Process(Protocol):
         ...
 
 
-class FileReader(Protocol):
-    """A regular file of a sandbox, open for reading."""
-
-    @property
-    def size(self) -> int:
-        """Bytes at the time of opening; 0 also for those of `/proc`, which do not know."""
-        ...
-
-    async def read(self, size: int) -> bytes:
-        """Return up to `size` bytes; nothing at the end.
-
-        Raises:
-            FileAccessError: The file cannot be read.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the file; may be repeated."""
-        ...
-
-
-class FileWriter(Protocol):
-    """A file of a sandbox that is about to be replaced: nothing is seen of it until `commit`."""
-
-    async def write(self, data: bytes) -> None:
-        """Append to the new content.
-
-        Raises:
-            FileAccessError: The bytes cannot be stored.
-        """
-        ...
-
-    async def commit(self) -> None:
-        """Put the new content in place, durably and at once.
-
-        Raises:
-            FileAccessError: That cannot be done; the old content is untouched.
-        """
-        ...
-
-    async def abort(self) -> None:
-        """Throw the new content away; may be repeated, and does nothing after `commit`."""
-        ...
-
-
 class SandboxHandle(Protocol):
     """A living sandbox.
 
@@ -352,6 +278,44 @@ class SandboxHandle(Protocol):
         """Measure the use of resources; works on a paused sandbox too."""
         ...
 
+    async def snapshot(self, snapshot_id: str) -> SnapshotSize:
+        """Capture the home directory as it is at one moment; the sandbox, paused or not, goes on.
+
+        Args:
+            snapshot_id: What to know the snapshot by.
+
+        Raises:
+            UnsuitableError: This engine captures no files.
+            EngineError: They could not be captured; nothing is left of the attempt.
+        """
+        ...
+
+    async def rollback(self, snapshot_id: str) -> None:
+        """Kill all processes and begin anew, with the files of a snapshot; it runs afterwards.
+
+        Raises:
+            UnknownSnapshotError: There is no such snapshot; nothing was done.
+            EngineError: It could not be done, and the sandbox has died.
+        """
+        ...
+
+    async def changes(self, snapshot_id: str | None) -> Changes:
+        """Compare the home directory with a snapshot, or with what the sandbox began with.
+
+        Raises:
+            UnknownSnapshotError: There is no such snapshot.
+        """
+        ...
+
+    async def open_base(self, snapshot_id: str | None, path: str) -> FileReader:
+        """Open a regular file as it was in a snapshot, or in what the sandbox began with.
+
+        Raises:
+            UnknownSnapshotError: There is no such snapshot.
+            FileAccessError: It has no such file.
+        """
+        ...
+
 
 class Engine(Protocol):
     """Keeps sandboxes."""
@@ -378,6 +342,7 @@ class Engine(Protocol):
 
         Raises:
             UnknownTemplateError: There is no such template.
+            UnknownSnapshotError: There is no such snapshot.
             UnsuitableError: This engine makes none like it.
             EngineError: It could not be made.
         """
@@ -385,4 +350,15 @@ class Engine(Protocol):
 
     async def destroy(self, sandbox_id: str) -> None:
         """Kill a sandbox and remove its files; an unknown one is no error."""
+        ...
+
+    async def snapshots(self) -> Sequence[str]:
+        """Return the ids of all snapshots."""
+        ...
+
+    async def delete_snapshot(self, snapshot_id: str) -> None:
+        """Forget a snapshot; an unknown one is no error.
+
+        What living sandboxes and other snapshots need of its files stays until they are gone.
+        """
         ...

@@ -12,6 +12,7 @@ __all__ = [
     "FileProblem",
     "PortClosedError",
     "SandboxGoneError",
+    "UnknownSnapshotError",
     "UnknownTemplateError",
     "UnsuitableError",
 ]
@@ -37,6 +38,10 @@ class UnsuitableError(EngineError):
 
 class UnknownTemplateError(EngineError):
     """There is no such template."""
+
+
+class UnknownSnapshotError(EngineError):
+    """There is no such snapshot."""
 
 
 class SandboxGoneError(EngineError):

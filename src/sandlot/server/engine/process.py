@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandlot.server.guest import wire
@@ -89,6 +89,13 @@ class ProcessEngine:
     async def destroy(self, sandbox_id: str) -> None:
         """Kill a sandbox and remove its files; an unknown one is no error."""
         await self._keeper.destroy(sandbox_id)
+
+    async def snapshots(self) -> Sequence[str]:
+        """Return the ids of all snapshots: none, it makes none."""
+        return ()
+
+    async def delete_snapshot(self, snapshot_id: str) -> None:
+        """Do nothing: there are no snapshots."""
 
 
 def _prepare(record: Record) -> wire.Message:

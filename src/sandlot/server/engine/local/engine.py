@@ -117,6 +117,13 @@ class LocalEngine:
         """Kill a sandbox and remove its files; an unknown one is no error."""
         await self._keeper.destroy(sandbox_id)
 
+    async def snapshots(self) -> Sequence[str]:
+        """Return the ids of all snapshots."""
+        return ()
+
+    async def delete_snapshot(self, snapshot_id: str) -> None:
+        """Forget a snapshot."""
+
     def _find_template(self, name: str) -> Template:
         template = self._templates.present.get(name)
         if template is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sandlot.server.engine.base import (
+    Changes,
     Command,
     EngineError,
     FileReader,
@@ -17,6 +18,8 @@ from sandlot.server.engine.base import (
     Process,
     SandboxGoneError,
     SandboxSpec,
+    SnapshotSize,
+    UnsuitableError,
     Usage,
 )
 from sandlot.server.guest import wire
@@ -32,6 +35,7 @@ from .service import RunningService
 __all__ = ["Freezer", "LocalSandbox", "Meter"]
 
 _MIB = 1024 * 1024
+_NO_SNAPSHOTS = "this engine cannot capture files"
 
 
 class Freezer(Protocol):
@@ -188,6 +192,22 @@ class LocalSandbox:
         return Usage(
             wire.number(message, "cpu_seconds"), wire.integer(message, "memory_bytes"), disk
         )
+
+    async def snapshot(self, snapshot_id: str) -> SnapshotSize:
+        """Capture the home directory."""
+        raise UnsuitableError(_NO_SNAPSHOTS)
+
+    async def rollback(self, snapshot_id: str) -> None:
+        """Begin anew with the files of a snapshot."""
+        raise UnsuitableError(_NO_SNAPSHOTS)
+
+    async def changes(self, snapshot_id: str | None) -> Changes:
+        """Compare the home directory with a snapshot."""
+        raise UnsuitableError(_NO_SNAPSHOTS)
+
+    async def open_base(self, snapshot_id: str | None, path: str) -> FileReader:
+        """Open a file as it was in a snapshot."""
+        raise UnsuitableError(_NO_SNAPSHOTS)
 
     async def _ask(self, op: str) -> tuple[wire.Message, list[int]]:
         try:
