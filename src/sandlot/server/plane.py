@@ -20,12 +20,11 @@ from .options import Options
 from .services.commands import Commands
 from .services.idempotency import Idempotency
 from .services.metrics import Metrics
-from .services.sandboxes import NewSandbox, Sandboxes
+from .services.sandboxes import Creation, NewSandbox, Sandboxes
 from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .store.base import Store, StoreUnavailableError
 from .store.opening import open_store
-from .store.records import SandboxRecord
 
 __all__ = ["ControlPlane", "StartError"]
 
@@ -60,7 +59,7 @@ class ControlPlane:
 
     auth: Authenticator
     sandboxes: Sandboxes
-    idempotency: Idempotency[SandboxRecord]
+    idempotency: Idempotency[Creation]
     metrics: Metrics
     stats: Stats
 

@@ -17,7 +17,7 @@ from sandlot.server.services.errors import (
 )
 from sandlot.server.services.live import LiveSandbox
 
-__all__ = ["Caller", "Plane", "RunningSandbox", "SandboxId"]
+__all__ = ["Caller", "Plane", "RunningSandbox", "SandboxId", "check_sandbox_id"]
 
 
 # All of these are coroutines: others would be run in a thread each, which takes far longer.
@@ -47,9 +47,18 @@ Caller = Annotated[Principal, Depends(_caller)]
 async def _sandbox_id(connection: HTTPConnection, _caller: Caller) -> str:
     # After `Caller`: who may not ask is not told what is wrong with the question.
     sandbox_id: str = connection.path_params["id"]
-    if not is_id("cl", sandbox_id):
-        raise InvalidRequestError("id: is not the id of a sandbox (cl- and 25 characters).")
+    check_sandbox_id(sandbox_id, "id")
     return sandbox_id
+
+
+def check_sandbox_id(text: str, field: str) -> None:
+    """Check that a text looks like the id of a sandbox.
+
+    Raises:
+        InvalidRequestError: It does not.
+    """
+    if not is_id("cl", text):
+        raise InvalidRequestError(f"{field}: is not the id of a sandbox (cl- and 25 characters).")
 
 
 SandboxId = Annotated[str, Depends(_sandbox_id)]

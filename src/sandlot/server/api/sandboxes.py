@@ -14,16 +14,17 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandlot.models import CreateSandboxRequest
+from sandlot.models import CreateSandboxRequest, Lease, StopRequest
 from sandlot.server.ids import is_id, new_id
 from sandlot.server.services.errors import InvalidRequestError
-from sandlot.server.services.sandboxes import NewSandbox
+from sandlot.server.services.lifecycle import expires_at
+from sandlot.server.services.sandboxes import Creation, NewSandbox
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
 
 from .bodies import read_json, reply, reply_list
-from .context import Caller, Plane, SandboxId
+from .context import Caller, Plane, SandboxId, check_sandbox_id
 from .disconnects import while_connected
-from .views import metrics_view, sandbox_view, stats_view
+from .views import metrics_view, sandbox_view, stats_view, stop_view
 
 __all__ = ["router"]
 
@@ -43,19 +44,25 @@ async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Resp
             "Idempotency-Key: must be 1-255 characters of A-Z a-z 0-9 _ : . -"
         )
     body = await read_json(request, CreateSandboxRequest, plane.options.max_json_bytes)
+    if body.if_exists == "get" and body.name is None:
+        raise InvalidRequestError("if_exists: a name is needed to look for a sandbox.")
     wanted = _wanted(body)
 
-    async def make(sandbox_id: str) -> SandboxRecord:
-        return await plane.sandboxes.create(caller.team_id, wanted, sandbox_id)
+    async def make(sandbox_id: str) -> Creation:
+        if body.if_exists == "get":
+            return await plane.sandboxes.get_or_create(caller.team_id, wanted, sandbox_id)
+        record = await plane.sandboxes.create(caller.team_id, wanted, sandbox_id)
+        return Creation(record, is_new=True)
 
-    async def find(sandbox_id: str) -> SandboxRecord | None:
-        return await plane.sandboxes.find(caller.team_id, sandbox_id)
+    async def find(sandbox_id: str) -> Creation | None:
+        record = await plane.sandboxes.find(caller.team_id, sandbox_id)
+        return None if record is None else Creation(record, is_new=True)
 
     if key is None:
-        record = await while_connected(request, make(new_id("cl")))
+        creation = await while_connected(request, make(new_id("cl")))
     else:
-        record = await plane.idempotency.once(caller.team_id, key, _fingerprint(body), make, find)
-    return reply(sandbox_view(record), 201)
+        creation = await plane.idempotency.once(caller.team_id, key, _fingerprint(body), make, find)
+    return reply(sandbox_view(creation.record), 201 if creation.is_new else 200)
 
 
 @router.get("")
@@ -90,6 +97,18 @@ async def get_stats(request: Request, plane: Plane, caller: Caller) -> Response:
     return reply(stats_view(await plane.stats.report(caller.team_id, range)))
 
 
+@router.post("/stop")
+async def stop_sandboxes(request: Request, plane: Plane, caller: Caller) -> Response:
+    """Destroy or pause many sandboxes."""
+    body = await read_json(request, StopRequest, plane.options.max_json_bytes)
+    for sandbox_id in body.sandbox_ids:
+        check_sandbox_id(sandbox_id, "sandbox_ids")
+    report = await plane.sandboxes.stop_many(
+        caller.team_id, body.sandbox_ids, save_state=body.save_state or False
+    )
+    return reply(stop_view(report))
+
+
 @router.get("/{id}")
 async def get_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
     """Look up a sandbox, whatever its status."""
@@ -108,6 +127,14 @@ async def ping_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> R
     """Reset the idle timer."""
     await plane.sandboxes.ping(caller.team_id, sandbox_id)
     return Response(status_code=204)
+
+
+@router.post("/{id}/lease")
+async def renew_lease(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
+    """Begin a new period of the lease."""
+    end = expires_at(await plane.sandboxes.renew_lease(caller.team_id, sandbox_id))
+    assert end is not None
+    return reply(Lease(expires_at=end))
 
 
 @router.post("/{id}/pause")
@@ -145,6 +172,9 @@ def _wanted(body: CreateSandboxRequest) -> NewSandbox:
         metadata=body.metadata or {},
         env=body.env or {},
         cwd=body.cwd or None,
+        on_timeout=body.on_timeout or default.on_timeout,
+        max_lifetime_sec=body.max_lifetime_sec or default.max_lifetime_sec,
+        lease_sec=body.lease_sec or default.lease_sec,
     )
 
 

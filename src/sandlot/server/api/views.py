@@ -18,23 +18,31 @@ from sandlot.models import (
     StatsCurrent,
     StatsPeaks,
     StatsSeries,
+    StopFailure,
+    StopReport,
 )
 from sandlot.server.engine.base import EngineCapabilities
 from sandlot.server.options import Options
+from sandlot.server.services import sandboxes
+from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.metrics import Point
 from sandlot.server.services.stats import StatsReport
 from sandlot.server.store.records import SandboxRecord
 
-__all__ = ["capabilities_view", "metrics_view", "sandbox_view", "stats_view"]
+__all__ = ["capabilities_view", "metrics_view", "sandbox_view", "stats_view", "stop_view"]
 
 _FEATURES: Final = [
     "capabilities",
     "create.cwd",
     "create.disk",
     "create.env",
+    "create.if_exists",
+    "create.lease",
+    "create.lifetime",
     "create.metadata",
     "create.name",
     "create.network",
+    "create.on_timeout",
     "exec.cwd",
     "exec.env",
     "exec.max_output_bytes",
@@ -45,6 +53,7 @@ _FEATURES: Final = [
     "list.filters",
     "list.paging",
     "ports.errors",
+    "sandboxes.stop",
 ]
 """The additions to the original protocol."""
 
@@ -60,6 +69,10 @@ def sandbox_view(record: SandboxRecord) -> SandboxInfo:
         memory_mb=record.memory_mb,
         disk_mb=record.disk_mb,
         timeout_sec=record.timeout_sec,
+        on_timeout=record.on_timeout,
+        max_lifetime_sec=record.max_lifetime_sec,
+        lease_sec=record.lease_sec,
+        expires_at=expires_at(record),
         name=record.name,
         metadata=dict(record.metadata) or None,
         cwd=record.cwd,
@@ -68,6 +81,17 @@ def sandbox_view(record: SandboxRecord) -> SandboxInfo:
         started_at=record.started_at,
         last_active_at=record.last_active_at,
         last_updated=record.last_updated,
+    )
+
+
+def stop_view(report: sandboxes.StopReport) -> StopReport:
+    """Show what became of sandboxes that were to be stopped."""
+    return StopReport(
+        stopped=list(report.stopped),
+        failed=[
+            StopFailure(id=sandbox_id, code=error.code, message=str(error))
+            for sandbox_id, error in report.failed.items()
+        ],
     )
 
 

@@ -1,11 +1,7 @@
-"""Sandboxes: which there are, and how they come, rest, wake and go.
+"""Sandboxes: which there are, how they come, and who may do what with them.
 
-    pending → running ⇄ paused
-                 ↓         ↓
-    error     stopped ← stopped
-
-The store has a row for every sandbox there ever was; this module has the living ones and writes
-each change through.
+The store has a row for every sandbox there ever was; `Lives` has the living ones. How they rest,
+wake and go stands in `lifecycle`.
 """
 
 from __future__ import annotations
@@ -13,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sandlot.server.engine.base import Engine, EngineError, SandboxSpec
+from sandlot.server.engine.base import Engine, SandboxSpec
 from sandlot.server.store.base import NameTakenError, SandboxRows
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
 
@@ -26,15 +22,20 @@ from .errors import (
     InvalidRequestError,
     InvalidStateError,
     NotFoundError,
+    ServiceError,
     UnsupportedError,
 )
-from .live import LiveSandbox, wrong_state
+from .lifecycle import FIRST_STATUS, move, wrong_state
+from .live import LiveSandbox
+from .lives import Lives
 from .problems import engine_errors
 from .tasks import TaskGroup
 
-__all__ = ["NewSandbox", "Sandboxes"]
+__all__ = ["Creation", "NewSandbox", "Sandboxes", "StopReport"]
 
 _NETWORKS = ("none", "outbound", "full")
+_ATTEMPTS = 10
+"""How often a sandbox of a name is looked for that vanishes each time."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +53,25 @@ class NewSandbox:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: str | None = None
+    on_timeout: str = "pause"
+    max_lifetime_sec: int = 0
+    lease_sec: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What came of a request for a sandbox: a new one, or one that was there."""
+
+    record: SandboxRecord
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """What became of sandboxes that were to be stopped."""
+
+    stopped: Sequence[str]
+    failed: Mapping[str, ServiceError]
 
 
 class Sandboxes:
@@ -60,18 +80,20 @@ class Sandboxes:
     def __init__(self, rows: SandboxRows, engine: Engine) -> None:
         self._rows = rows
         self._engine = engine
-        self._live = dict[str, LiveSandbox]()
+        self._lives = Lives(rows, engine)
         self._creating = dict[str, asyncio.Task[SandboxRecord]]()
-        self._ending = dict[str, asyncio.Task[None]]()
         self._tasks = TaskGroup()
-        self._watchers = TaskGroup()
-        self._saved = dict[str, datetime]()
         self._closing = False
+
+    @property
+    def lives(self) -> Lives:
+        """What keeps the living ones."""
+        return self._lives
 
     @property
     def live(self) -> Sequence[LiveSandbox]:
         """The running and the paused ones."""
-        return list(self._live.values())
+        return self._lives.all
 
     async def recover(self) -> None:
         """Say of all that were alive when the last server died that they are not any more."""
@@ -84,13 +106,8 @@ class Sandboxes:
     async def close(self) -> None:
         """Destroy all sandboxes."""
         self._closing = True
-        await self._watchers.cancel()
-        for live in self.live:
-            live.ending = "The server was shut down."
-            live.forget_timer()
-        await self._engine.close()
+        await self._lives.close()
         await self._tasks.finish()
-        self._live.clear()
         _ = await self._rows.mark_gone("The server was shut down.", datetime.now(UTC))
 
     def refuse_new(self) -> None:
@@ -114,19 +131,31 @@ class Sandboxes:
             _ = self._tasks.start(self.destroy(team_id, sandbox_id))
             raise
 
+    async def get_or_create(self, team_id: str, wanted: NewSandbox, sandbox_id: str) -> Creation:
+        """Return the live sandbox of the wanted name, whatever its status, or make it."""
+        for _ in range(_ATTEMPTS):
+            found = await self._find_named(team_id, wanted.name or "")
+            if found is not None:
+                return Creation(found, is_new=False)
+            try:
+                return Creation(await self.create(team_id, wanted, sandbox_id), is_new=True)
+            except AlreadyExistsError:  # somebody was faster
+                continue
+        raise AlreadyExistsError(f"Sandboxes named {wanted.name!r} come and go: try again.")
+
     async def get(self, team_id: str, sandbox_id: str) -> SandboxRecord:
         """Return a sandbox, whatever its status."""
-        live = self._live.get(sandbox_id)
+        live = self._lives.find(sandbox_id)
         if live is not None and live.record.team_id == team_id:
-            return _current(live)
+            return live.current
         record = await self._rows.get(team_id, sandbox_id)
         if record is None:
             raise NotFoundError("There is no such sandbox.")
-        return record
+        return self._lives.overlay(record)
 
     def find_live(self, sandbox_id: str) -> LiveSandbox | None:
         """Return a sandbox that is running or paused."""
-        return self._live.get(sandbox_id)
+        return self._lives.find(sandbox_id)
 
     async def find(self, team_id: str, sandbox_id: str) -> SandboxRecord | None:
         """Return a sandbox, whatever its status, or None."""
@@ -138,10 +167,7 @@ class Sandboxes:
     async def list(self, team_id: str, wanted: SandboxFilter) -> Sequence[SandboxRecord]:
         """Return sandboxes, newest first; without the gone ones unless a status is wanted."""
         records = await self._rows.list(team_id, wanted)
-        return [
-            record if (live := self._live.get(record.id)) is None else _current(live)
-            for record in records
-        ]
+        return [self._lives.overlay(record) for record in records]
 
     async def running(self, team_id: str, sandbox_id: str) -> LiveSandbox:
         """Return a sandbox that must be running.
@@ -159,10 +185,10 @@ class Sandboxes:
             NotFoundError: There is none.
             InvalidStateError: It is in another one.
         """
-        live = self._live.get(sandbox_id)
+        live = self._lives.find(sandbox_id)
         if live is None or live.record.team_id != team_id:
             record = await self.get(team_id, sandbox_id)
-            live = self._live.get(sandbox_id)
+            live = self._lives.find(sandbox_id)
             if live is None:
                 raise InvalidStateError(wrong_state(record.status, " or ".join(statuses)))
         live.require(*statuses)
@@ -177,12 +203,24 @@ class Sandboxes:
         live = await self.in_status(team_id, sandbox_id, "running")
         if self._engine.capabilities.pause == "none":
             raise UnsupportedError("This engine cannot pause sandboxes.")
-        return await self._tasks.finished(self._pause(live, None))
+        return await self._lives.pause(live)
 
     async def resume(self, team_id: str, sandbox_id: str) -> SandboxRecord:
         """Thaw a paused sandbox."""
         live = await self.in_status(team_id, sandbox_id, "paused")
-        return await self._tasks.finished(self._resume(live))
+        return await self._lives.resume(live)
+
+    async def renew_lease(self, team_id: str, sandbox_id: str) -> SandboxRecord:
+        """Begin a new period of the lease.
+
+        Raises:
+            InvalidRequestError: There is no lease.
+        """
+        live = await self.in_status(team_id, sandbox_id, "running", "paused")
+        if not live.record.lease_sec:
+            raise InvalidRequestError("The sandbox has no lease: create it with lease_sec.")
+        live.deadlines.renew()
+        return live.current
 
     async def destroy(self, team_id: str, sandbox_id: str) -> None:
         """Remove a sandbox; one that is gone already is fine."""
@@ -190,20 +228,30 @@ class Sandboxes:
         if creating is not None:
             _ = await asyncio.wait([creating])
         record = await self.get(team_id, sandbox_id)
-        live = self._live.get(record.id)
+        live = self._lives.find(record.id)
         if live is not None:
-            await self._end(live, None)
+            await self._lives.end(live, None)
+
+    async def stop_many(
+        self, team_id: str, sandbox_ids: Sequence[str], *, save_state: bool
+    ) -> StopReport:
+        """Destroy sandboxes, or pause them; what fails does not keep the others from it."""
+        wanted = list(dict.fromkeys(sandbox_ids))
+        stop = self._settle if save_state else self.destroy
+        results = await asyncio.gather(
+            *(stop(team_id, sandbox_id) for sandbox_id in wanted), return_exceptions=True
+        )
+        failed = dict[str, ServiceError]()
+        for sandbox_id, result in zip(wanted, results, strict=True):
+            if isinstance(result, ServiceError):
+                failed[sandbox_id] = result
+            elif isinstance(result, BaseException):
+                raise result
+        return StopReport([each for each in wanted if each not in failed], failed)
 
     async def save_activity(self) -> None:
-        """Write down when sandboxes were last active: not at once, that is a commit a command."""
-        times = {
-            live.record.id: live.last_active
-            for live in self.live
-            if self._saved.get(live.record.id) != live.last_active
-        }
-        if times:
-            await self._rows.save_activity(times)
-            self._saved.update(times)
+        """Write down what is not written at once."""
+        await self._lives.catch_up()
 
     def _check(self, wanted: NewSandbox) -> None:
         capabilities = self._engine.capabilities
@@ -224,7 +272,7 @@ class Sandboxes:
         record = SandboxRecord(
             id=sandbox_id,
             team_id=team_id,
-            status="pending",
+            status=FIRST_STATUS,
             template=wanted.template,
             vcpus=wanted.vcpus,
             memory_mb=wanted.memory_mb,
@@ -235,6 +283,9 @@ class Sandboxes:
             metadata=wanted.metadata,
             env=wanted.env,
             cwd=wanted.cwd,
+            on_timeout=wanted.on_timeout,
+            max_lifetime_sec=wanted.max_lifetime_sec,
+            lease_sec=wanted.lease_sec,
             created_at=now,
             last_updated=now,
         )
@@ -259,83 +310,25 @@ class Sandboxes:
                 handle = await self._engine.create(spec)
         except BaseException as error:
             reason = str(error) or "It could not be made."
-            await self._rows.save(_changed(record, "error", reason))
+            await self._lives.save(move(record, "fail", reason))
             raise
-        now = datetime.now(UTC)
-        record = replace(_changed(record, "running", None), started_at=now, last_active_at=now)
-        await self._rows.save(record)
-        live = self._live[sandbox_id] = LiveSandbox(record, handle, self._on_idle)
-        _ = self._watchers.start(self._watch(live))
-        return record
+        return (await self._lives.enter(record, handle)).current
 
-    async def _pause(self, live: LiveSandbox, reason: str | None) -> SandboxRecord:
-        async with live.lock:
-            live.require("running")
-            if reason is not None and live.busy:
-                return live.record  # somebody came back just in time
-            with engine_errors():
-                await live.handle.pause()
-            live.clock.pause()
-            live.forget_timer()
-            live.record = _changed(_current(live), "paused", reason)
-            await self._rows.save(live.record)
-            return live.record
+    async def _find_named(self, team_id: str, name: str) -> SandboxRecord | None:
+        """Return the live sandbox of this name, once it is made or gone if it is about to be."""
+        for record in await self.list(team_id, SandboxFilter(name=name)):
+            creating = self._creating.get(record.id)
+            if creating is not None:
+                _ = await asyncio.wait([creating])
+            live = self._lives.find(record.id)
+            if live is not None and live.ending is None:
+                return live.current
+            if live is not None:
+                await self._lives.end(live, None)
+        return None
 
-    async def _resume(self, live: LiveSandbox) -> SandboxRecord:
-        async with live.lock:
-            live.require("paused")
-            with engine_errors():
-                await live.handle.resume()
-            live.clock.resume()
-            now = datetime.now(UTC)
-            live.record = replace(_changed(live.record, "running", None), started_at=now)
-            live.touch()
-            await self._rows.save(_current(live))
-            return _current(live)
-
-    def _on_idle(self, live: LiveSandbox) -> None:
-        if self._engine.capabilities.pause == "none":
-            return
-        seconds = live.record.timeout_sec
-        reason = f"Nothing happened for {seconds} seconds."
-        _ = self._tasks.start(self._pause(live, reason))
-
-    async def _end(self, live: LiveSandbox, reason: str | None) -> None:
-        task = self._ending.get(live.record.id)
-        if task is None:
-            live.ending = reason or "It was destroyed."
-            task = self._tasks.start(self._destroy(live, reason))
-            self._ending[live.record.id] = task
-            task.add_done_callback(lambda _: self._ending.pop(live.record.id))
-        await asyncio.shield(task)
-
-    async def _destroy(self, live: LiveSandbox, reason: str | None) -> None:
-        async with live.lock:
-            live.forget_timer()
-            try:
-                with engine_errors():
-                    await self._engine.destroy(live.record.id)
-            except BaseException:
-                live.ending = None
-                raise
-            live.record = _changed(_current(live), "stopped", reason)
-            await self._rows.save(live.record)
-            _ = self._live.pop(live.record.id, None)
-            _ = self._saved.pop(live.record.id, None)
-
-    async def _watch(self, live: LiveSandbox) -> None:
-        try:
-            await live.handle.wait_gone()
-        except EngineError:
-            _log.exception("Lost sight of a sandbox", extra={"sandbox_id": live.record.id})
-        if live.ending is None and not self._closing:
-            _log.warning("A sandbox died", extra={"sandbox_id": live.record.id})
-            await self._end(live, "The sandbox died by itself.")
-
-
-def _current(live: LiveSandbox) -> SandboxRecord:
-    return replace(live.record, last_active_at=live.last_active)
-
-
-def _changed(record: SandboxRecord, status: str, reason: str | None) -> SandboxRecord:
-    return replace(record, status=status, status_reason=reason, last_updated=datetime.now(UTC))
+    async def _settle(self, team_id: str, sandbox_id: str) -> None:
+        """Pause a sandbox that is not paused yet."""
+        live = await self.in_status(team_id, sandbox_id, "running", "paused")
+        if live.record.status == "running":
+            _ = await self.pause(team_id, sandbox_id)
