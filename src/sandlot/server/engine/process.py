@@ -24,7 +24,8 @@ from .base import (
     UnsuitableError,
 )
 from .local.cgroups import Cgroups
-from .local.keeper import Keeper, Record
+from .local.keeper import Keeper
+from .local.records import Record
 from .local.sandbox import LocalSandbox
 from .local.territory import Territory
 
@@ -74,7 +75,7 @@ class ProcessEngine:
             raise UnknownTemplateError(f"there is no template {spec.template!r}")
         if spec.network not in self.capabilities.network:
             raise UnsuitableError(f"there is no network mode {spec.network!r}")
-        record = await self._keeper.create(spec.id, _prepare)
+        record = await self._keeper.create(spec, _prepare)
         return LocalSandbox(
             spec,
             record.agent,

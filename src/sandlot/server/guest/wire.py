@@ -27,6 +27,7 @@ __all__ = [
     "WireError",
     "boolean",
     "close_all",
+    "decode",
     "encode",
     "integer",
     "integers",
@@ -65,6 +66,15 @@ def encode(message: Message, fds: int = 0) -> bytes:
     if len(body) > MAX_BYTES:
         raise WireError("the message is too long")
     return len(body).to_bytes(4, "big") + body
+
+
+def decode(body: bytes) -> Message:
+    """Return the message that JSON stands for."""
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise WireError("the message is not JSON") from error
+    return _as_mapping(value, "message")
 
 
 def transmit(sock: socket.socket, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
@@ -143,11 +153,7 @@ class Decoder:
             return None
         body = bytes(self._buffer[4 : 4 + length])
         del self._buffer[: 4 + length]
-        try:
-            value: object = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise WireError("the message is not JSON") from error
-        message = _as_mapping(value, "message")
+        message = decode(body)
         count = optional_integer(message, "fds") or 0
         if count and not self._fds and self._losses:
             self._losses -= 1

@@ -26,8 +26,9 @@ from .agent import AgentStartError
 from .cgroups import Cgroups, find_places
 from .group import FREEZE
 from .identities import Identities
-from .keeper import Keeper, Record
+from .keeper import Keeper
 from .probe import explain
+from .records import Record
 from .sandbox import LocalSandbox
 from .templates import Template, Templates, find_templates
 from .territory import Territory
@@ -111,7 +112,7 @@ class LocalEngine:
         if spec.memory_mb < _LEAST_MEMORY_MB:
             raise UnsuitableError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
         self._keeper.check_new(spec.id)
-        return self._take_warm(spec) or await self._make(spec, template)
+        return await self._take_warm(spec) or await self._make(spec, template)
 
     async def destroy(self, sandbox_id: str) -> None:
         """Kill a sandbox and remove its files; an unknown one is no error."""
@@ -149,18 +150,22 @@ class LocalEngine:
         _ = self._find_template(spec.template)
         return self._templates.canonical(spec.template)
 
-    def _take_warm(self, spec: SandboxSpec) -> LocalSandbox | None:
+    async def _take_warm(self, spec: SandboxSpec) -> LocalSandbox | None:
         """Return a prepared sandbox, if there is one like that."""
         if self._warm is None:
             return None
         sandbox = self._warm.take(replace(spec, template=self._canonical(spec)))
         if sandbox is not None:
-            self._keeper.rename(sandbox.id, spec.id)
+            try:
+                self._keeper.rename(sandbox.id, spec.id)
+            except EngineError:
+                await self.destroy(sandbox.id)
+                raise
             sandbox.rename(spec.id)
         return sandbox
 
     async def _make(self, spec: SandboxSpec, template: Template) -> LocalSandbox:
-        record = await self._keeper.create(spec.id, lambda new: self._prepare(spec, template, new))
+        record = await self._keeper.create(spec, lambda new: self._prepare(spec, template, new))
         env = {
             "HOME": mounts.HOME,
             "LANG": "C.UTF-8",

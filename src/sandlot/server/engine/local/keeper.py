@@ -4,52 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from sandlot.server.engine.base import EngineError, SandboxGoneError
+from sandlot.server.engine.base import EngineError, SandboxGoneError, SandboxSpec
 from sandlot.server.guest import removal, wire
 
+from . import records
 from .agent import AgentClient
 from .cgroups import Cgroups
 from .channel import socket_pair
-from .group import Group
+from .records import Record
 from .territory import Territory
 from .zygote import Zygote
 
-__all__ = ["Keeper", "Record"]
+__all__ = ["Keeper"]
 
 logger = logging.getLogger("sandlot.server.engine")
 
 _PATIENCE = 30.0
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """What there is of a sandbox, at least in part.
-
-    Attributes:
-        name: What the zygote knows it by.
-        directory: Its place on the host.
-        agent: Its agent, which may not be ready yet.
-        uid: User on the host that nothing but this sandbox uses, if it has one.
-        group: Its control groups, if it has any.
-    """
-
-    name: str
-    directory: Path
-    agent: AgentClient
-    uid: int | None = None
-    group: Group | None = None
-    removal: asyncio.Task[None] | None = None
-
-    @property
-    def home(self) -> Path:
-        """Its home directory, as the server sees it."""
-        return self.directory / "home"
 
 
 class Keeper:
@@ -99,38 +71,63 @@ class Keeper:
         Raises:
             EngineError: There cannot.
         """
-        if not _ID.fullmatch(name) or name in self._records:
+        if not records.is_id(name) or name in self._records:
             raise EngineError(f"{name!r} cannot be the id of a new sandbox")
 
     def rename(self, name: str, new: str) -> None:
-        """Give a sandbox another id."""
+        """Give a sandbox another id.
+
+        Raises:
+            EngineError: That cannot be written down; it keeps the old one.
+        """
         self.check_new(new)
+        record = self._records[name]
+        record.rename(new)
+        try:
+            self.save(record)
+        except EngineError:
+            record.rename(name)
+            raise
         self._records[new] = self._records.pop(name)
 
-    async def create(self, name: str, prepare: Callable[[Record], wire.Message]) -> Record:
+    def save(self, record: Record) -> None:
+        """Write down what a next life has to know of a sandbox.
+
+        Raises:
+            EngineError: It cannot be written.
+        """
+        try:
+            records.save(record)
+        except OSError as error:
+            text = f"the record of the sandbox could not be written: {error.strerror}"
+            raise EngineError(text) from error
+
+    async def create(self, spec: SandboxSpec, prepare: Callable[[Record], wire.Message]) -> Record:
         """Make a sandbox; on failure or cancellation nothing of it is left.
 
         Args:
-            name: Its id.
+            spec: What it shall be like.
             prepare: Completes the record and returns what the zygote has to know. The home
                 directory is there by then.
 
         Raises:
             EngineError: It could not be made.
         """
+        name = spec.id
         self.check_new(name)
         try:
             mine, theirs = socket_pair()
         except OSError as error:
             raise _failure(error) from error
         with theirs:
-            record = Record(name, self._territory.sandboxes / name, AgentClient(mine))
+            record = Record(name, spec, self._territory.sandboxes / name, AgentClient(mine))
             self._records[name] = record
             try:
                 zygote = await self._living_zygote()
                 record.directory.mkdir(mode=0o700)
                 record.home.mkdir(mode=0o755)
                 plan = prepare(record)
+                records.save(record)
                 zygote.create(name, {"home": str(record.home), **plan}, theirs)
                 await _wait_ready(record.agent)
             except OSError as error:
