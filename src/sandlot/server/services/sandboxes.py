@@ -16,6 +16,7 @@ from sandlot.server.engine.base import Engine, SandboxSpec
 from sandlot.server.store.base import NameTakenError, SandboxRows
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
 
+from . import isolation
 from .errors import (
     AlreadyExistsError,
     HostUnavailableError,
@@ -41,7 +42,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NewSandbox:
-    """What a new sandbox shall be like; zeros and None are for the defaults."""
+    """What a new sandbox shall be like; zeros and None are for the defaults.
+
+    Attributes:
+        snapshot: Name of the snapshot that its files come from.
+        snapshot_id: What the engine knows those files by.
+    """
 
     template: str = "minimal"
     vcpus: int = 1
@@ -56,6 +62,9 @@ class NewSandbox:
     on_timeout: str = "pause"
     max_lifetime_sec: int = 0
     lease_sec: int = 0
+    snapshot: str | None = None
+    snapshot_id: str | None = None
+    require_isolation: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +275,7 @@ class Sandboxes:
             raise InvalidRequestError(f"There is no such network mode; there are: {known}.")
         if wanted.network not in capabilities.network:
             raise UnsupportedError(f"This engine has no network mode {wanted.network!r}.")
+        isolation.require(capabilities, wanted.network, wanted.require_isolation)
 
     async def _create(self, team_id: str, wanted: NewSandbox, sandbox_id: str) -> SandboxRecord:
         now = datetime.now(UTC)
@@ -286,6 +296,7 @@ class Sandboxes:
             on_timeout=wanted.on_timeout,
             max_lifetime_sec=wanted.max_lifetime_sec,
             lease_sec=wanted.lease_sec,
+            snapshot=wanted.snapshot,
             created_at=now,
             last_updated=now,
         )
@@ -304,6 +315,7 @@ class Sandboxes:
             network=wanted.network,
             env=wanted.env,
             cwd=wanted.cwd,
+            snapshot=wanted.snapshot_id,
         )
         try:
             with engine_errors():

@@ -9,12 +9,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from .records import ApiKeyRecord, IdempotencyRecord, SandboxFilter, SandboxRecord, StatsSample
+from .records import (
+    ApiKeyRecord,
+    IdempotencyRecord,
+    SandboxFilter,
+    SandboxRecord,
+    SnapshotRecord,
+    StatsSample,
+)
 
 __all__ = [
     "IdempotencyRows",
     "NameTakenError",
     "SandboxRows",
+    "SnapshotRows",
     "StatsRows",
     "Store",
     "StoreUnavailableError",
@@ -27,7 +35,7 @@ class StoreUnavailableError(Exception):
 
 
 class NameTakenError(Exception):
-    """A live sandbox of the team has this name."""
+    """A live sandbox, or a snapshot, of the team has this name."""
 
 
 class SandboxRows(Protocol):
@@ -59,6 +67,42 @@ class SandboxRows(Protocol):
 
     async def mark_gone(self, reason: str, time: datetime) -> int:
         """Mark all that count as live as stopped, and return how many there were."""
+        ...
+
+
+class SnapshotRows(Protocol):
+    """The rows of snapshots and checkpoints."""
+
+    async def add(self, record: SnapshotRecord) -> None:
+        """Add a row.
+
+        Raises:
+            NameTakenError: The team has a snapshot of this name.
+        """
+        ...
+
+    async def replace(self, record: SnapshotRecord) -> SnapshotRecord | None:
+        """Add a row in the place of the team's snapshot of the same name; return that one."""
+        ...
+
+    async def find(self, team_id: str, name: str) -> SnapshotRecord | None:
+        """Return the team's snapshot of this name."""
+        ...
+
+    async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
+        """Return the team's snapshots, newest first, without checkpoints."""
+        ...
+
+    async def checkpoints(self, sandbox_id: str) -> Sequence[SnapshotRecord]:
+        """Return the checkpoints of a sandbox, newest first."""
+        ...
+
+    async def remove(self, snapshot_id: str) -> bool:
+        """Remove a row; return whether there was one."""
+        ...
+
+    async def all(self) -> Sequence[SnapshotRecord]:
+        """Return all snapshots and checkpoints of all teams."""
         ...
 
 
@@ -132,6 +176,11 @@ class Store(Protocol):
     @property
     def sandboxes(self) -> SandboxRows:
         """Those of sandboxes."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotRows:
+        """Those of snapshots and checkpoints."""
         ...
 
     @property

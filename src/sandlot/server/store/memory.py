@@ -7,7 +7,7 @@ rest of the server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from .records import (
     IdempotencyRecord,
     SandboxFilter,
     SandboxRecord,
+    SnapshotRecord,
     StatsSample,
 )
 
@@ -29,6 +30,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.sandboxes = _Sandboxes()
+        self.snapshots = _Snapshots()
         self.teams = _Teams()
         self.idempotency = _Idempotency()
         self.stats = _Stats()
@@ -75,6 +77,46 @@ class _Sandboxes:
                 row, status="stopped", status_reason=reason, last_updated=time
             )
         return len(gone)
+
+
+class _Snapshots:
+    def __init__(self) -> None:
+        self._rows = dict[str, SnapshotRecord]()
+
+    async def add(self, record: SnapshotRecord) -> None:
+        if record.sandbox_id is None and self._named(record.team_id, record.name) is not None:
+            raise NameTakenError(record.name)
+        self._rows[record.id] = record
+
+    async def replace(self, record: SnapshotRecord) -> SnapshotRecord | None:
+        old = self._named(record.team_id, record.name)
+        if old is not None:
+            del self._rows[old.id]
+        self._rows[record.id] = record
+        return old
+
+    async def find(self, team_id: str, name: str) -> SnapshotRecord | None:
+        return self._named(team_id, name)
+
+    async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
+        return self._newest(lambda row: row.team_id == team_id and row.sandbox_id is None)
+
+    async def checkpoints(self, sandbox_id: str) -> Sequence[SnapshotRecord]:
+        return self._newest(lambda row: row.sandbox_id == sandbox_id)
+
+    async def remove(self, snapshot_id: str) -> bool:
+        return self._rows.pop(snapshot_id, None) is not None
+
+    async def all(self) -> Sequence[SnapshotRecord]:
+        return list(self._rows.values())
+
+    def _named(self, team_id: str, name: str | None) -> SnapshotRecord | None:
+        found = (row for row in self._rows.values() if (row.team_id, row.name) == (team_id, name))
+        return next((row for row in found if row.sandbox_id is None), None)
+
+    def _newest(self, wanted: Callable[[SnapshotRecord], bool]) -> Sequence[SnapshotRecord]:
+        rows = [row for row in self._rows.values() if wanted(row)]
+        return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
 
 
 class _Teams:

@@ -13,6 +13,7 @@ __all__ = [
     "IdempotencyRecord",
     "SandboxFilter",
     "SandboxRecord",
+    "SnapshotRecord",
     "StatsSample",
 ]
 
@@ -63,6 +64,29 @@ class SandboxFilter:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     before: tuple[datetime, str] | None = None
     limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """Files of a sandbox at one time.
+
+    Attributes:
+        id: What the engine knows it by.
+        template: The engine's template beneath the files.
+        name: What users know it by; a checkpoint need not have one.
+        sandbox_id: The sandbox that it is a checkpoint of, and goes with; None if it stands alone.
+    """
+
+    id: str
+    team_id: str
+    template: str
+    vcpus: int
+    memory_mb: int
+    disk_mb: int
+    size_bytes: int
+    created_at: datetime
+    name: str | None = None
+    sandbox_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

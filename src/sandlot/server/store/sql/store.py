@@ -8,6 +8,7 @@ from ..base import StoreUnavailableError
 from .database import Database
 from .idempotency import SqlIdempotency
 from .sandboxes import SqlSandboxes
+from .snapshots import SqlSnapshots
 from .stats import SqlStats
 from .teams import SqlTeams
 
@@ -19,6 +20,7 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self.sandboxes = SqlSandboxes(database)
+        self.snapshots = SqlSnapshots(database)
         self.teams = SqlTeams(database)
         self.idempotency = SqlIdempotency(database)
         self.stats = SqlStats(database)

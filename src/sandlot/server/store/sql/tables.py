@@ -35,6 +35,7 @@ __all__ = [
     "metadata",
     "sandbox_labels",
     "sandboxes",
+    "snapshots",
     "stats_samples",
     "teams",
 ]
@@ -95,6 +96,8 @@ api_keys = Table(
 
 _LIVE = text(f"status IN ({', '.join(repr(status) for status in LIVE_STATUSES)})")
 
+_ALONE = text("sandbox_id IS NULL")
+
 sandboxes = Table(
     "sandboxes",
     metadata,
@@ -142,6 +145,31 @@ sandbox_labels = Table(
     Column("key", String, primary_key=True),
     Column("value", String, nullable=False),
     Index("ix_sandbox_labels_pair", "key", "value"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", String(28), primary_key=True),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("sandbox_id", String(28), ForeignKey("sandboxes.id", ondelete="CASCADE"), index=True),
+    Column("name", String(255)),
+    Column("template", String(64), nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("disk_mb", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_snapshots_newest", "team_id", "created_at", "id"),
+    # The names of checkpoints are only for people to read.
+    Index(
+        "uq_snapshots_name",
+        "team_id",
+        "name",
+        unique=True,
+        sqlite_where=_ALONE,
+        postgresql_where=_ALONE,
+    ),
 )
 
 idempotency_keys = Table(

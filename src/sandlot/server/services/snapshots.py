@@ -1,0 +1,155 @@
+"""Snapshots: files of sandboxes that others begin with, kept under names."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sandlot.server.engine.base import Engine
+from sandlot.server.ids import new_id
+from sandlot.server.store.base import NameTakenError, SnapshotRows
+from sandlot.server.store.records import SnapshotRecord
+
+from .captures import capture, drop
+from .errors import AlreadyExistsError, ForbiddenError, InvalidRequestError, NotFoundError
+from .live import LiveSandbox
+from .sandboxes import NewSandbox, Sandboxes
+from .tasks import TaskGroup
+
+__all__ = ["Snapshots"]
+
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """All snapshots of all teams, and the engine's copies of them.
+
+    A row is written after the engine has the files and removed before it loses them, so that what a
+    row tells of is there. What a crash leaves in the engine without a row is removed at the next
+    start.
+    """
+
+    def __init__(self, rows: SnapshotRows, sandboxes: Sandboxes, engine: Engine) -> None:
+        self._rows = rows
+        self._sandboxes = sandboxes
+        self._engine = engine
+        self._tasks = TaskGroup()
+
+    async def recover(self) -> None:
+        """Make rows and engine agree after a crash; sandboxes have been recovered by then."""
+        known = {record.id: record for record in await self._rows.all()}
+        held = set(await self._engine.snapshots())
+        lost = known.keys() - held
+        orphans = {
+            record.id
+            for record in known.values()
+            if record.sandbox_id is not None
+            and self._sandboxes.find_live(record.sandbox_id) is None
+        }
+        for snapshot_id in lost | orphans:
+            _ = await self._rows.remove(snapshot_id)
+        if lost:
+            _log.warning("Snapshots were lost with the engine's data", extra={"count": len(lost)})
+        for snapshot_id in (held - known.keys()) | (orphans & held):
+            await drop(self._engine, snapshot_id)
+
+    async def close(self) -> None:
+        """Wait for what is being done."""
+        await self._tasks.finish()
+
+    async def create(
+        self, team_id: str, sandbox_id: str, name: str | None, *, overwrite: bool
+    ) -> SnapshotRecord:
+        """Keep the files of a running or paused sandbox under a name.
+
+        Args:
+            team_id: Whose.
+            sandbox_id: Which sandbox.
+            name: What to call the snapshot; something free if None.
+            overwrite: Whether it takes the place of one that has the name, once it is complete.
+        """
+        name = f"template-{secrets.token_hex(4)}" if name is None else name
+        if self._is_base(name):
+            raise AlreadyExistsError(f"{name!r} is a template of this server: use another name.")
+        taken = await self._rows.find(team_id, name) is not None
+        if taken and not overwrite:
+            raise _taken(name)
+        live = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
+        return await self._tasks.finished(self._create(live, name, overwrite=overwrite))
+
+    async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
+        """Return the snapshots of a team, newest first."""
+        return await self._rows.list(team_id)
+
+    async def get(self, team_id: str, name: str) -> SnapshotRecord:
+        """Return the snapshot of this name."""
+        record = await self._rows.find(team_id, name)
+        if record is None:
+            raise NotFoundError(f"There is no snapshot named {name!r}.")
+        return record
+
+    async def delete(self, team_id: str, name: str) -> None:
+        """Delete a snapshot; sandboxes made from it keep their files."""
+        if self._is_base(name):
+            raise ForbiddenError(f"{name!r} is a template of this server.")
+        record = await self.get(team_id, name)
+        await self._tasks.finished(self._delete(record))
+
+    async def starting_point(
+        self, team_id: str, template: str | None, snapshot: str | None
+    ) -> NewSandbox:
+        """Return the defaults of a sandbox made from a template or a snapshot, given by name."""
+        usual = NewSandbox()
+        if snapshot is None:
+            name = template or usual.template
+            record = None if self._is_base(name) else await self._rows.find(team_id, name)
+            if record is None:
+                return replace(usual, template=name)
+        else:
+            record = await self.get(team_id, snapshot)
+            if template not in (None, "", record.template, record.name):
+                raise InvalidRequestError(
+                    f"template: the snapshot {snapshot!r} is of the template {record.template!r}."
+                )
+        return replace(
+            usual,
+            template=record.template,
+            vcpus=record.vcpus,
+            memory_mb=record.memory_mb,
+            disk_mb=record.disk_mb,
+            snapshot=record.name,
+            snapshot_id=record.id,
+        )
+
+    def _is_base(self, name: str) -> bool:
+        capabilities = self._engine.capabilities
+        return name in capabilities.templates or name in capabilities.missing
+
+    async def _create(self, live: LiveSandbox, name: str, *, overwrite: bool) -> SnapshotRecord:
+        record = await capture(live, new_id("sn"), name)
+        try:
+            if overwrite:
+                old = await self._rows.replace(record)
+            else:
+                old = None
+                await self._rows.add(record)
+        except BaseException as error:
+            await drop(self._engine, record.id)
+            if isinstance(error, NameTakenError):
+                raise _taken(name) from error
+            raise
+        if old is not None:
+            await drop(self._engine, old.id)
+        return record
+
+    async def _delete(self, record: SnapshotRecord) -> None:
+        if await self._rows.remove(record.id):
+            await drop(self._engine, record.id)
+
+
+def _taken(name: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        f"There is a snapshot named {name!r}: choose another name, or overwrite it."
+    )
