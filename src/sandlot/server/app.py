@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from .api import commands, files, meta, sandboxes, streams
+from .api import checkpoints, commands, files, meta, sandboxes, snapshots, streams
 from .errors import install_handlers
 from .middleware import RequestMiddleware
 from .plane import ControlPlane
@@ -38,8 +38,9 @@ def create_app(plane: ControlPlane, proxy: PortProxy) -> FastAPI:
     app.add_middleware(RequestMiddleware)
     app.include_router(meta.router)
     for root in _ROOTS:
-        for module in (sandboxes, commands, streams, files):
+        for module in (sandboxes, checkpoints, commands, streams, files):
             app.include_router(module.router, prefix=root)
+    app.include_router(snapshots.router, prefix="/v1/snapshots")
     app.router.default = _not_found
     install_handlers(app)
     return app

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from .auth import Authenticator
 from .engine import make_engine
@@ -17,10 +18,13 @@ from .engine.base import (
 )
 from .ids import new_id
 from .options import Options
+from .services.checkpoints import Checkpoints
 from .services.commands import Commands
+from .services.forks import Forks
 from .services.idempotency import Idempotency
 from .services.metrics import Metrics
 from .services.sandboxes import Creation, NewSandbox, Sandboxes
+from .services.snapshots import Snapshots
 from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .store.base import Store, StoreUnavailableError
@@ -55,11 +59,16 @@ class ControlPlane:
         options: How it is to run.
         commands: Running commands.
         stopping: Set when the server is about to stop.
+        started_at: When this server started.
     """
 
     auth: Authenticator
     sandboxes: Sandboxes
+    snapshots: Snapshots
+    checkpoints: Checkpoints
+    forks: Forks
     idempotency: Idempotency[Creation]
+    fork_requests: Idempotency[Sequence[SandboxRecord]]
     metrics: Metrics
     stats: Stats
 
@@ -67,6 +76,7 @@ class ControlPlane:
         self.options = options
         self.commands = Commands()
         self.stopping = asyncio.Event()
+        self.started_at = datetime.now(UTC)
         self._engine: Engine | None = None
         self._store: Store | None = None
         self._background = TaskGroup()
@@ -110,7 +120,11 @@ class ControlPlane:
             return
         try:
             await self.idempotency.close()
+            await self.fork_requests.close()
+            await self.forks.close()
             await self.sandboxes.close()
+            await self.checkpoints.close()
+            await self.snapshots.close()
         finally:
             await store.close()
 
@@ -135,7 +149,11 @@ class ControlPlane:
         store = await open_store(options.database)
         self.auth = Authenticator(store.teams, required=options.auth == "api-key")
         self.sandboxes = Sandboxes(store.sandboxes, engine)
+        self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine)
+        self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
+        self.forks = Forks(self.sandboxes, engine)
         self.idempotency = Idempotency(store.idempotency, lambda: new_id("cl"))
+        self.fork_requests = Idempotency(store.idempotency, lambda: new_id("cl"))
         self.metrics = Metrics(self.sandboxes)
         self.stats = Stats(store.stats, self.sandboxes)
         self._store = store
@@ -144,6 +162,7 @@ class ControlPlane:
         if (path := await self.auth.prepare(key, options.key_file)) is not None:
             _log.warning("an API key was made", extra={"path": str(path)})
         await self.sandboxes.recover()
+        await self.snapshots.recover()
         for work, interval in (
             (self.metrics.measure, _MEASURE_INTERVAL),
             (self.stats.sample, _SAMPLE_INTERVAL),

@@ -60,10 +60,11 @@ def reply(model: Model, status: int = 200) -> Response:
     return Response(body, status_code=status, media_type=_JSON)
 
 
-def reply_list(models: Sequence[Model], headers: dict[str, str]) -> Response:
+def reply_list(models: Sequence[Model], headers: dict[str, str], status: int = 200) -> Response:
     """Return a response with a list of models as its body."""
     texts = [model.model_dump_json(by_alias=True, exclude_none=True) for model in models]
-    return Response(f"[{','.join(texts)}]", headers=headers, media_type=_JSON)
+    content = f"[{','.join(texts)}]"
+    return Response(content, status_code=status, headers=headers, media_type=_JSON)
 
 
 def _too_large(limit: int) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from sandlot.models import CheckpointRequest, ForkRequest, RollbackRequest
 from sandlot.server.ids import is_id, new_id
+from sandlot.server.services import changes
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.store.records import SandboxRecord
 
@@ -43,8 +44,8 @@ async def fork_sandbox(
     if key is None:
         records = await while_connected(request, make(new_id("cl")))
     else:
-        print_ = fingerprint(body, "fork", sandbox_id)
-        records = await plane.fork_requests.once(caller.team_id, key, print_, make, find)
+        same = fingerprint(body, "fork", sandbox_id)
+        records = await plane.fork_requests.once(caller.team_id, key, same, make, find)
     views = [sandbox_view(record, plane.capabilities) for record in records]
     return reply_list(views, {}, 201)
 
@@ -97,7 +98,7 @@ async def list_changes(
     if since is not None:
         _ = await plane.checkpoints.get(caller.team_id, sandbox_id, _checked(since, "since"))
     live = await plane.sandboxes.in_status(caller.team_id, sandbox_id, "running", "paused")
-    report = await plane.changes.report(live, since, with_diff=with_diff)
+    report = await changes.report(live, since, with_diff=with_diff)
     return reply(changes_view(sandbox_id, since, report))
 
 

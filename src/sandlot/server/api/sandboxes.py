@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
@@ -24,13 +23,13 @@ from sandlot.server.store.records import SandboxFilter, SandboxRecord
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, SandboxId, check_sandbox_id
 from .disconnects import while_connected
+from .idempotency import fingerprint, idempotency_key
 from .views import metrics_view, sandbox_view, stats_view, stop_view
 
 __all__ = ["router"]
 
 router = APIRouter()
 
-_KEY = re.compile(r"[A-Za-z0-9_:.-]{1,255}")
 _LABEL = "metadata."
 _MAX_LIMIT = 1000
 
@@ -38,17 +37,14 @@ _MAX_LIMIT = 1000
 @router.post("")
 async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Response:
     """Create a sandbox."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise InvalidRequestError(
-            "Idempotency-Key: must be 1-255 characters of A-Z a-z 0-9 _ : . -"
-        )
+    key = idempotency_key(request)
     body = await read_json(request, CreateSandboxRequest, plane.options.max_json_bytes)
     if body.if_exists == "get" and body.name is None:
         raise InvalidRequestError("if_exists: a name is needed to look for a sandbox.")
-    wanted = _wanted(body)
 
     async def make(sandbox_id: str) -> Creation:
+        default = await plane.snapshots.starting_point(caller.team_id, body.template, body.snapshot)
+        wanted = _wanted(body, default)
         if body.if_exists == "get":
             return await plane.sandboxes.get_or_create(caller.team_id, wanted, sandbox_id)
         record = await plane.sandboxes.create(caller.team_id, wanted, sandbox_id)
@@ -61,8 +57,9 @@ async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Resp
     if key is None:
         creation = await while_connected(request, make(new_id("cl")))
     else:
-        creation = await plane.idempotency.once(caller.team_id, key, _fingerprint(body), make, find)
-    return reply(sandbox_view(creation.record), 201 if creation.is_new else 200)
+        creation = await plane.idempotency.once(caller.team_id, key, fingerprint(body), make, find)
+    view = sandbox_view(creation.record, plane.capabilities)
+    return reply(view, 201 if creation.is_new else 200)
 
 
 @router.get("")
@@ -87,7 +84,7 @@ async def list_sandboxes(request: Request, plane: Plane, caller: Caller) -> Resp
     if limit is not None and len(records) > limit:
         records = records[:limit]
         headers["X-Next-Cursor"] = _cursor(records[-1])
-    return reply_list([sandbox_view(record) for record in records], headers)
+    return reply_list([sandbox_view(record, plane.capabilities) for record in records], headers)
 
 
 @router.get("/stats")
@@ -112,7 +109,9 @@ async def stop_sandboxes(request: Request, plane: Plane, caller: Caller) -> Resp
 @router.get("/{id}")
 async def get_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
     """Look up a sandbox, whatever its status."""
-    return reply(sandbox_view(await plane.sandboxes.get(caller.team_id, sandbox_id)))
+    return reply(
+        sandbox_view(await plane.sandboxes.get(caller.team_id, sandbox_id), plane.capabilities)
+    )
 
 
 @router.delete("/{id}")
@@ -140,13 +139,17 @@ async def renew_lease(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Re
 @router.post("/{id}/pause")
 async def pause_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
     """Freeze every process of a running sandbox."""
-    return reply(sandbox_view(await plane.sandboxes.pause(caller.team_id, sandbox_id)))
+    return reply(
+        sandbox_view(await plane.sandboxes.pause(caller.team_id, sandbox_id), plane.capabilities)
+    )
 
 
 @router.post("/{id}/resume")
 async def resume_sandbox(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> Response:
     """Thaw a paused sandbox."""
-    return reply(sandbox_view(await plane.sandboxes.resume(caller.team_id, sandbox_id)))
+    return reply(
+        sandbox_view(await plane.sandboxes.resume(caller.team_id, sandbox_id), plane.capabilities)
+    )
 
 
 @router.get("/{id}/metrics")
@@ -159,10 +162,9 @@ async def get_metrics(
     return reply(metrics_view(sandbox_id, range, points))
 
 
-def _wanted(body: CreateSandboxRequest) -> NewSandbox:
-    default = NewSandbox()
-    return NewSandbox(
-        template=body.template or default.template,
+def _wanted(body: CreateSandboxRequest, default: NewSandbox) -> NewSandbox:
+    return replace(
+        default,
         vcpus=body.vcpus or default.vcpus,
         memory_mb=body.memory_mb or default.memory_mb,
         disk_mb=body.disk_mb or default.disk_mb,
@@ -175,12 +177,8 @@ def _wanted(body: CreateSandboxRequest) -> NewSandbox:
         on_timeout=body.on_timeout or default.on_timeout,
         max_lifetime_sec=body.max_lifetime_sec or default.max_lifetime_sec,
         lease_sec=body.lease_sec or default.lease_sec,
+        require_isolation=body.require_isolation or (),
     )
-
-
-def _fingerprint(body: CreateSandboxRequest) -> str:
-    text = json.dumps(body.to_dict(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _limit(query: QueryParams) -> int | None:

@@ -8,6 +8,9 @@ from typing import Final
 
 from sandlot.models import (
     Capabilities,
+    Changes,
+    Checkpoint,
+    FileChange,
     Isolation,
     IsolationLimits,
     MetricPoint,
@@ -15,6 +18,7 @@ from sandlot.models import (
     SandboxMetrics,
     SandboxStats,
     ServerLimits,
+    SnapshotInfo,
     StatsCurrent,
     StatsPeaks,
     StatsSeries,
@@ -23,13 +27,24 @@ from sandlot.models import (
 )
 from sandlot.server.engine.base import EngineCapabilities
 from sandlot.server.options import Options
-from sandlot.server.services import sandboxes
+from sandlot.server.services import isolation, sandboxes
+from sandlot.server.services.changes import ChangeReport
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.metrics import Point
 from sandlot.server.services.stats import StatsReport
-from sandlot.server.store.records import SandboxRecord
+from sandlot.server.store.records import LIVE_STATUSES, SandboxRecord, SnapshotRecord
 
-__all__ = ["capabilities_view", "metrics_view", "sandbox_view", "stats_view", "stop_view"]
+__all__ = [
+    "capabilities_view",
+    "changes_view",
+    "checkpoint_view",
+    "metrics_view",
+    "sandbox_view",
+    "snapshot_view",
+    "stats_view",
+    "stop_view",
+    "template_view",
+]
 
 _FEATURES: Final = [
     "capabilities",
@@ -43,6 +58,8 @@ _FEATURES: Final = [
     "create.name",
     "create.network",
     "create.on_timeout",
+    "create.require_isolation",
+    "create.snapshot",
     "exec.cwd",
     "exec.env",
     "exec.max_output_bytes",
@@ -54,17 +71,19 @@ _FEATURES: Final = [
     "list.paging",
     "ports.errors",
     "sandboxes.stop",
+    "snapshots",
 ]
 """The additions to the original protocol."""
 
 
-def sandbox_view(record: SandboxRecord) -> SandboxInfo:
-    """Show a sandbox."""
+def sandbox_view(record: SandboxRecord, engine: EngineCapabilities) -> SandboxInfo:
+    """Show a sandbox, and while it lives what is enforced for it."""
+    isolated = isolation.for_network(engine, record.network)
     return SandboxInfo(
         id=record.id,
         status=record.status,
         status_reason=record.status_reason,
-        template=record.template,
+        template=record.snapshot or record.template,
         vcpus=record.vcpus,
         memory_mb=record.memory_mb,
         disk_mb=record.disk_mb,
@@ -77,6 +96,8 @@ def sandbox_view(record: SandboxRecord) -> SandboxInfo:
         metadata=dict(record.metadata) or None,
         cwd=record.cwd,
         network=record.network,
+        snapshot=record.snapshot,
+        isolation=isolation_view(isolated) if record.status in LIVE_STATUSES else None,
         created_at=record.created_at,
         started_at=record.started_at,
         last_active_at=record.last_active_at,
@@ -92,6 +113,77 @@ def stop_view(report: sandboxes.StopReport) -> StopReport:
             StopFailure(id=sandbox_id, code=error.code, message=str(error))
             for sandbox_id, error in report.failed.items()
         ],
+    )
+
+
+def isolation_view(engine: EngineCapabilities) -> Isolation:
+    """Show what is enforced."""
+    limits = engine.limits
+    return Isolation(
+        level=engine.level,
+        engine=engine.engine,
+        namespaces=list(engine.namespaces),
+        seccomp=engine.seccomp,
+        no_new_privileges=engine.no_new_privileges,
+        capabilities_dropped=engine.capabilities_dropped,
+        private_uid=engine.private_uid,
+        network=list(engine.network),
+        pause=engine.pause,
+        snapshot=engine.snapshot,
+        limits=IsolationLimits(
+            memory=limits.memory, pids=limits.pids, cpu=limits.cpu, disk=limits.disk
+        ),
+        enforced=isolation.enforced(engine),
+        reason=engine.reason,
+    )
+
+
+def snapshot_view(record: SnapshotRecord) -> SnapshotInfo:
+    """Show a snapshot."""
+    return SnapshotInfo(
+        name=record.name or record.id,
+        type="snapshot",
+        vcpus=record.vcpus,
+        memory_mb=record.memory_mb,
+        size_bytes=record.size_bytes,
+        created_at=record.created_at,
+        platform=False,
+        template=record.template,
+    )
+
+
+def template_view(name: str, since: datetime) -> SnapshotInfo:
+    """Show a template of the engine."""
+    return SnapshotInfo(name=name, type="base", size_bytes=0, created_at=since, platform=True)
+
+
+def checkpoint_view(record: SnapshotRecord) -> Checkpoint:
+    """Show a checkpoint."""
+    return Checkpoint(
+        id=record.id,
+        sandbox_id=record.sandbox_id or "",
+        name=record.name,
+        size_bytes=record.size_bytes,
+        created_at=record.created_at,
+    )
+
+
+def changes_view(sandbox_id: str, since: str | None, report: ChangeReport) -> Changes:
+    """Show what has changed."""
+    return Changes(
+        sandbox_id=sandbox_id,
+        since=since,
+        changes=[
+            FileChange(
+                path=file.change.path.encode(errors="surrogateescape").decode(errors="replace"),
+                kind=file.change.kind,
+                type=file.change.type,
+                size=file.change.size,
+                diff=file.diff,
+            )
+            for file in report.files
+        ],
+        truncated=report.truncated or None,
     )
 
 
@@ -134,27 +226,12 @@ def stats_view(report: StatsReport) -> SandboxStats:
 
 def capabilities_view(version: str, engine: EngineCapabilities, options: Options) -> Capabilities:
     """Show what this server can do and what it enforces."""
-    limits = engine.limits
     return Capabilities(
         server="sandlot",
         version=version,
         features=_FEATURES,
         templates=list(engine.templates),
-        isolation=Isolation(
-            level=engine.level,
-            engine=engine.engine,
-            namespaces=list(engine.namespaces),
-            seccomp=engine.seccomp,
-            no_new_privileges=engine.no_new_privileges,
-            capabilities_dropped=engine.capabilities_dropped,
-            private_uid=engine.private_uid,
-            network=list(engine.network),
-            pause=engine.pause,
-            limits=IsolationLimits(
-                memory=limits.memory, pids=limits.pids, cpu=limits.cpu, disk=limits.disk
-            ),
-            reason=engine.reason,
-        ),
+        isolation=isolation_view(engine),
         limits=ServerLimits(
             max_output_bytes=options.max_output_bytes,
             max_buffered_upload_bytes=options.max_buffered_upload_bytes,

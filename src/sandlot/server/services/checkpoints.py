@@ -18,6 +18,7 @@ from .tasks import TaskGroup
 
 __all__ = ["Checkpoints"]
 
+
 class Checkpoints:
     """The checkpoints of all sandboxes; they go with their sandbox."""
 
@@ -26,7 +27,7 @@ class Checkpoints:
         self._sandboxes = sandboxes
         self._engine = engine
         self._tasks = TaskGroup()
-        sandboxes.when_gone(self._forget)
+        sandboxes.lives.when_gone(self._forget)
 
     async def close(self) -> None:
         """Wait for what is being done."""
@@ -56,9 +57,9 @@ class Checkpoints:
 
     async def roll_back(self, team_id: str, sandbox_id: str, checkpoint_id: str) -> SandboxRecord:
         """Put the files of a running or paused sandbox back; it runs afterwards."""
-        _ = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
+        live = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
         record = await self.get(team_id, sandbox_id, checkpoint_id)
-        return await self._sandboxes.roll_back(team_id, sandbox_id, record.id)
+        return await self._sandboxes.lives.restart(live, lambda: live.handle.rollback(record.id))
 
     async def _create(self, live: LiveSandbox, name: str | None) -> SnapshotRecord:
         captured = await capture(live, new_id("cp"), name)

@@ -16,7 +16,7 @@ start      `Lives.enter`               A requester that gave up meanwhile has it
 fail       `Sandboxes.create`          The engine has left nothing behind.
 pause      `Lives.pause`               If the engine fails, everything runs on.
 resume     `Lives.resume`              If the engine fails, it stays paused.
-restart    `Rollbacks`                 Running again, with other files; from paused too.
+restart    `Lives.restart`             Running again, with other files; from paused too.
 end        `Lives.end`                 Refuses all others from the moment it is asked for. If the
                                        engine fails, the state is what it was; one that ends by
                                        itself (death, time, lease) is tried again until it is done.

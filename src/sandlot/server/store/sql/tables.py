@@ -40,7 +40,7 @@ __all__ = [
     "teams",
 ]
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Revision of the newest migration, which a new database is born with."""
 
 
