@@ -29,6 +29,7 @@ from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .store.base import Store, StoreUnavailableError
 from .store.opening import open_store
+from .store.records import SandboxRecord
 
 __all__ = ["ControlPlane", "StartError"]
 
