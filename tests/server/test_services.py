@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
+from doubles import CAPABILITIES, TEAM, Double, run, settled
 
-from sandlot.server.engine.base import (
-    Command,
-    EnforcedLimits,
-    EngineCapabilities,
-    EngineError,
-    FileReader,
-    FileWriter,
-    Process,
-    SandboxHandle,
-    SandboxSpec,
-    Usage,
-)
 from sandlot.server.ids import new_id
 from sandlot.server.services.clock import RunClock
 from sandlot.server.services.errors import (
@@ -32,100 +20,6 @@ from sandlot.server.services.idempotency import Idempotency
 from sandlot.server.services.sandboxes import NewSandbox, Sandboxes
 from sandlot.server.store.memory import MemoryStore
 from sandlot.server.store.records import SandboxRecord
-
-TEAM = "team-" + "0" * 25
-
-CAPABILITIES = EngineCapabilities(
-    engine="double",
-    level="none",
-    templates=["minimal"],
-    limits=EnforcedLimits("none", "none", "none", "none"),
-    pause="stop",
-)
-
-
-class Handle:
-    """A sandbox that does nothing."""
-
-    def __init__(self, sandbox_id: str) -> None:
-        self.id = sandbox_id
-        self.gone = asyncio.Event()
-
-    async def wait_gone(self) -> None:
-        _ = await self.gone.wait()
-
-    async def spawn(self, command: Command) -> Process:
-        raise EngineError("no programs here")
-
-    async def open_reader(self, path: str) -> FileReader:
-        raise EngineError("no files here")
-
-    async def open_writer(self, path: str) -> FileWriter:
-        raise EngineError("no files here")
-
-    async def pause(self) -> None:
-        return
-
-    async def resume(self) -> None:
-        return
-
-    async def usage(self) -> Usage:
-        return Usage(0.0, 0, 0)
-
-
-@dataclass
-class Double:
-    """An engine whose operations wait until they are let go, and may fail."""
-
-    gates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
-    failing: set[str] = field(default_factory=set[str])
-    living: dict[str, Handle] = field(default_factory=dict[str, Handle])
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    capabilities: EngineCapabilities = CAPABILITIES
-
-    async def start(self) -> None:
-        return
-
-    async def close(self) -> None:
-        self.living.clear()
-
-    async def create(self, spec: SandboxSpec) -> SandboxHandle:
-        self.began.set()
-        await self._gate("create")
-        handle = self.living[spec.id] = Handle(spec.id)
-        return handle
-
-    async def destroy(self, sandbox_id: str) -> None:
-        await self._gate("destroy")
-        _ = self.living.pop(sandbox_id, None)
-
-    async def _gate(self, name: str) -> None:
-        if name in self.gates:
-            _ = await self.gates[name].wait()
-        if name in self.failing:
-            raise EngineError(f"{name} failed")
-
-
-Scenario = Callable[[Sandboxes, Double, MemoryStore], Coroutine[None, None, None]]
-
-
-def run(scenario: Scenario) -> None:
-    async def main() -> None:
-        store, engine = MemoryStore(), Double()
-        sandboxes = Sandboxes(store.sandboxes, engine)
-        try:
-            async with asyncio.timeout(10):
-                await scenario(sandboxes, engine, store)
-        finally:
-            await sandboxes.close()
-
-    asyncio.run(main())
-
-
-async def settled() -> None:
-    """Let everything happen that can happen by itself."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def test_a_cancelled_create_leaves_nothing() -> None:
