@@ -14,6 +14,7 @@ from ._transport import AsyncTransport, Endpoint, Transport
 from .config import Config
 from .models import Capabilities, Health
 from .resources.sandboxes import AsyncSandboxes, Sandboxes
+from .resources.snapshots import AsyncSnapshots, Snapshots
 
 if TYPE_CHECKING:
     from .local import EmbeddedServer
@@ -26,9 +27,11 @@ class Client:
 
     Attributes:
         sandboxes: Make, find and remove sandboxes.
+        snapshots: Keep files of sandboxes as templates for others.
     """
 
     sandboxes: Sandboxes
+    snapshots: Snapshots
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Client:
             transport = Transport(endpoint(config), retry or Retry())
         self._transport = transport
         self.sandboxes = Sandboxes(transport)
+        self.snapshots = Snapshots(transport)
 
     @classmethod
     def from_env(cls, prefix: str = "SANDLOT_", *, retry: Retry | None = None) -> Self:
@@ -179,9 +183,11 @@ class AsyncClient:
 
     Attributes:
         sandboxes: Make, find and remove sandboxes.
+        snapshots: Keep files of sandboxes as templates for others.
     """
 
     sandboxes: AsyncSandboxes
+    snapshots: AsyncSnapshots
 
     def __init__(
         self,
@@ -226,6 +232,7 @@ class AsyncClient:
             transport = AsyncTransport(endpoint(config), retry or Retry())
         self._transport = transport
         self.sandboxes = AsyncSandboxes(transport)
+        self.snapshots = AsyncSnapshots(transport)
 
     @classmethod
     def from_env(cls, prefix: str = "SANDLOT_", *, retry: Retry | None = None) -> Self:

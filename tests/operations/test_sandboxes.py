@@ -46,6 +46,8 @@ def create(server: Server | None = None, template: str | None = None, **options:
             "env",
             "cwd",
             "network",
+            "snapshot",
+            "require_isolation",
             "idempotency_key",
         ]
     )

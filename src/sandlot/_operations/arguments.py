@@ -80,6 +80,11 @@ def argv(cmd: Any, args: Any) -> list[str]:
     return words
 
 
+def optional_words(value: Any, name: str) -> list[str] | None:
+    """Check a list of texts that may be left out."""
+    return None if value is None else _arguments(value, name)
+
+
 def seconds(value: Any, name: str, *, least: float = 0) -> float | None:
     """Check a time in seconds; whole ones become int, the only form old servers read."""
     if value is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -46,6 +46,10 @@ _BOOT_TIMEOUT = 90.0
 _UNDO_TIMEOUT = 5.0
 """Seconds to wait for each answer while cleaning up after an interruption."""
 _BEGINNING = frozenset({"pending", "starting"})
+_ADDITIONS = frozenset(
+    {"disk_mb", "name", "metadata", "env", "cwd", "network", "snapshot", "require_isolation"}
+)
+"""What original servers would silently ignore."""
 
 
 def create(
@@ -61,6 +65,8 @@ def create(
     env: Mapping[str, str] | None,
     cwd: str | None,
     network: str | None,
+    snapshot: str | None,
+    require_isolation: Sequence[str] | None,
     idempotency_key: str | None,
     wait: bool,
 ) -> Flow[SandboxInfo]:
@@ -76,8 +82,10 @@ def create(
         env=arguments.environment(env),
         cwd=arguments.optional_text(cwd, "cwd"),
         network=arguments.optional_text(network, "network"),
+        snapshot=arguments.optional_text(snapshot, "snapshot"),
+        require_isolation=arguments.optional_words(require_isolation, "require_isolation"),
     )
-    additions = sorted({"disk_mb", "name", "metadata", "env", "cwd", "network"} & set(body))
+    additions = sorted(_ADDITIONS & set(body))
     if additions:
         yield from meta.require(server, f"{', '.join(additions)} at creation")
     key = uuid4().hex if idempotency_key is None else arguments.idempotency_key(idempotency_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
 
 from .._flow import Flow
@@ -34,6 +34,8 @@ class Sandboxes(Resource):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         network: str | None = None,
+        snapshot: str | None = None,
+        require_isolation: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
     ) -> Sandbox:
@@ -52,6 +54,8 @@ class Sandboxes(Resource):
             env: Environment variables of every command.
             cwd: Directory in which commands start.
             network: Network mode; `none` if None.
+            snapshot: Snapshot that the files come from, as `template` does with its name.
+            require_isolation: What must be enforced, in the words of `sandbox.isolation.enforced`.
             idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
                 is made up if None; a key of your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
@@ -69,6 +73,8 @@ class Sandboxes(Resource):
                 env=env,
                 cwd=cwd,
                 network=network,
+                snapshot=snapshot,
+                require_isolation=require_isolation,
                 idempotency_key=idempotency_key,
                 wait=wait,
             )
@@ -162,6 +168,8 @@ class AsyncSandboxes(AsyncResource):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         network: str | None = None,
+        snapshot: str | None = None,
+        require_isolation: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
     ) -> AsyncCreation:
@@ -180,6 +188,8 @@ class AsyncSandboxes(AsyncResource):
             env: Environment variables of every command.
             cwd: Directory in which commands start.
             network: Network mode; `none` if None.
+            snapshot: Snapshot that the files come from, as `template` does with its name.
+            require_isolation: What must be enforced, in the words of `sandbox.isolation.enforced`.
             idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
                 is made up if None; a key of your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
@@ -197,6 +207,8 @@ class AsyncSandboxes(AsyncResource):
                 env=env,
                 cwd=cwd,
                 network=network,
+                snapshot=snapshot,
+                require_isolation=require_isolation,
                 idempotency_key=idempotency_key,
                 wait=wait,
             )

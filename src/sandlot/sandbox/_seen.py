@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import SandboxDestroyedError
-from ..models import SandboxInfo
+from ..models import Isolation, SandboxInfo
 
 
 class Seen:
@@ -44,6 +44,11 @@ class Seen:
     def metadata(self) -> Mapping[str, str]:
         """Labels given at creation."""
         return self.info.metadata or {}
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """What is enforced for it; None if the server does not say, as original ones do not."""
+        return self.info.isolation
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.status}>"

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from .._operations import files
 from . import transfers
-from .lifecycle import AsyncLifecycle, Lifecycle
+from .history import AsyncHistory, History
 from .transfers import LocalPath, Progress
 
 __all__ = ["AsyncFileAccess", "FileAccess"]
 
 
-class FileAccess(Lifecycle):
+class FileAccess(History):
     """A sandbox whose files can be read and written."""
 
     def upload(self, path: str, data: bytes) -> None:
@@ -56,7 +56,7 @@ class FileAccess(Lifecycle):
         transfers.download_file(self._transport, self._use(), path, target, progress)
 
 
-class AsyncFileAccess(AsyncLifecycle):
+class AsyncFileAccess(AsyncHistory):
     """A sandbox whose files can be read and written."""
 
     async def upload(self, path: str, data: bytes) -> None:
