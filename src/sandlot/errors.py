@@ -315,6 +315,10 @@ class CommandFailedError(CommandError):
 
     def __init__(self, result: ExecResult) -> None:
         how = f"was ended by {result.signal}" if result.signal else f"exited {result.exit_code}"
+        if result.oom:
+            how += " when the sandbox ran out of memory (memory_mb)"
+        if result.no_space:
+            how += " when the sandbox went over its disk limit (disk_mb)"
         super().__init__(
             f"The command {how}{_last_line(result.stderr)}",
             stdout=result.stdout,

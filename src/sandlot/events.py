@@ -72,6 +72,10 @@ class StreamExitEvent:
     """Name of that signal, such as `SIGKILL`."""
     timed_out: bool = False
     """It was killed after its time limit."""
+    oom: bool = False
+    """Something of it was killed because the sandbox ran out of memory."""
+    no_space: bool = False
+    """Something of it was killed because the sandbox went over `disk_mb`."""
 
 
 @dataclass(frozen=True, slots=True)

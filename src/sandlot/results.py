@@ -29,6 +29,10 @@ class ExecResult:
     """It was killed after its time limit."""
     truncated: bool = False
     """Output beyond the limit was discarded."""
+    oom: bool = False
+    """Something of it was killed because the sandbox ran out of memory."""
+    no_space: bool = False
+    """Something of it was killed because the sandbox went over `disk_mb`."""
     raw_stdout: bytes | None = field(default=None, compare=False)
     raw_stderr: bytes | None = field(default=None, compare=False)
 
@@ -71,9 +75,12 @@ class ExecResult:
         parts = [f"exit_code={self.exit_code}"]
         if self.signal:
             parts.append(f"signal={self.signal}")
-        parts += [name for name in ("timed_out", "truncated") if getattr(self, name)]
+        parts += [name for name in _FLAGS if getattr(self, name)]
         parts += [f"stdout={_short(self.stdout)}", f"stderr={_short(self.stderr)}"]
         return f"ExecResult({', '.join(parts)})"
+
+
+_FLAGS = ("timed_out", "truncated", "oom", "no_space")
 
 
 def _short(text: str) -> str:

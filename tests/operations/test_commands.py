@@ -231,6 +231,18 @@ def test_check_of_a_signal(play: Play) -> None:
         play(execute("a", check=True), done(exit_code=-1, signal="SIGSEGV"))
 
 
+@pytest.mark.parametrize(
+    ("limit", "text"), [("oom", r"ran out of memory \(memory_mb\)"), ("no_space", "disk_mb")]
+)
+def test_check_of_a_command_that_met_a_limit(play: Play, limit: str, text: str) -> None:
+    answer = done(exit_code=-1, signal="SIGKILL", **{limit: True})
+    with pytest.raises(CommandFailedError, match=f"SIGKILL when the sandbox .*{text}") as caught:
+        play(execute("a", check=True), answer)
+    result = caught.value.result
+    assert (result.oom, result.no_space) == (limit == "oom", limit == "no_space")
+    assert f"SIGKILL, {limit}, stdout" in repr(result)
+
+
 def test_check_of_a_command_that_took_too_long(play: Play) -> None:
     with pytest.raises(CommandTimeoutError, match="timeout_sec") as caught:
         play(execute("a", check=True), done(exit_code=-1, signal="SIGKILL", timed_out=True))

@@ -121,7 +121,7 @@ def test_a_whole_conversation(framed: bool) -> None:
             frame(1, 0, b"out"),
             frame(2, 0, b"err"),
             frame(1, 3, b"more"),
-            control(type="exit", exit_code=-1, signal="SIGKILL", timed_out=True),
+            control(type="exit", exit_code=-1, signal="SIGKILL", timed_out=True, oom=True),
         ]
     else:
         messages = [
@@ -132,7 +132,13 @@ def test_a_whole_conversation(framed: bool) -> None:
                 {"type": "stderr", "data": "err"},
                 {"type": "stdout", "data": "more"},
                 {"type": "stdout"},
-                {"type": "exit", "exit_code": -1, "signal": "SIGKILL", "timed_out": True},
+                {
+                    "type": "exit",
+                    "exit_code": -1,
+                    "signal": "SIGKILL",
+                    "timed_out": True,
+                    "oom": True,
+                },
             )
         ]
     for message in messages:
@@ -146,7 +152,7 @@ def test_a_whole_conversation(framed: bool) -> None:
         StreamStdoutEvent(b"out"),
         StreamStderrEvent(b"err"),
         StreamStdoutEvent(b"more"),
-        StreamExitEvent(-1, "SIGKILL", timed_out=True),
+        StreamExitEvent(-1, "SIGKILL", timed_out=True, oom=True),
     ]
     assert talk.take() is None
     assert talk.unread == 0

@@ -198,6 +198,8 @@ def _result(answer: ExecResponse) -> ExecResult:
         answer.signal,
         bool(answer.timed_out),
         bool(answer.truncated),
+        bool(answer.oom),
+        bool(answer.no_space),
         raw_stdout,
         raw_stderr,
     )

@@ -257,8 +257,9 @@ class ExecConversation:
                 case "stderr":
                     self._receive_output(_STDERR, (fields.maybe_text("data") or "").encode())
                 case "exit":
-                    code, signal = fields.whole("exit_code"), fields.maybe_text("signal")
-                    self._end(StreamExitEvent(code, signal, fields.flag("timed_out")))
+                    how = [fields.flag(name) for name in ("timed_out", "oom", "no_space")]
+                    code = fields.whole("exit_code")
+                    self._end(StreamExitEvent(code, fields.maybe_text("signal"), *how))
                 case "error":
                     reason = fields.maybe_text("data") or "the server gave no reason"
                     self._end(StreamErrorEvent(reason, fields.maybe_text("code")))
@@ -267,9 +268,8 @@ class ExecConversation:
                 case _:
                     pass  # of a later version
         except ValueError as exc:
-            shown = message[:200]
             raise UnexpectedResponseError(
-                f"exec stream: malformed message {shown!r}: {exc}", outcome="unknown"
+                f"exec stream: malformed message {message[:200]!r}: {exc}", outcome="unknown"
             ) from exc
 
     def _receive_output(self, channel: int, data: bytes, offset: int | None = None) -> None:

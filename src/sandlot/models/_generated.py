@@ -379,6 +379,14 @@ class ExecResponse(Model):
     """
     Output was discarded.
     """
+    oom: bool | None = None
+    """
+    Something of it was killed because the sandbox ran out of memory.
+    """
+    no_space: bool | None = None
+    """
+    Something of it was killed because the sandbox went over `disk_mb`.
+    """
 
 
 class ExecStreamStart(Model):
@@ -445,6 +453,14 @@ class ExecStreamEvent(Model):
     timed_out: bool | None = None
     """
     Of `exit`: it was killed after `timeout_sec`.
+    """
+    oom: bool | None = None
+    """
+    Of `exit`: something of it was killed because the sandbox ran out of memory.
+    """
+    no_space: bool | None = None
+    """
+    Of `exit`: something of it was killed because the sandbox went over `disk_mb`.
     """
     offset: int | None = None
     """

@@ -59,6 +59,8 @@ class Collector:
             end.signal,
             end.timed_out,
             self._truncated,
+            end.oom,
+            end.no_space,
             None if exact else stdout,
             None if exact else stderr,
         )

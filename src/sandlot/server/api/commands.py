@@ -92,6 +92,8 @@ def _result(sandbox_id: str, cmd: str, result: CommandResult) -> ExecResponse:
         signal=result.end.signal,
         timed_out=result.end.timed_out,
         truncated=bool(result.truncated),
+        oom=result.end.oom,
+        no_space=result.end.no_space,
     )
 
 

@@ -109,6 +109,8 @@ class _Conversation:
                 exit_code=end.exit_code,
                 signal=end.signal,
                 timed_out=end.timed_out or None,
+                oom=end.oom or None,
+                no_space=end.no_space or None,
             )
         )
 

@@ -120,10 +120,14 @@ class Exit:
     Attributes:
         code: Exit code, or -1 if a signal ended it.
         signal: Number of that signal.
+        oom: Something of it, or of what runs beside it, was killed for want of memory.
+        no_space: It was killed since the sandbox stored more than it may.
     """
 
     code: int
     signal: int | None = None
+    oom: bool = False
+    no_space: bool = False
 
 
 @dataclass(frozen=True, slots=True)

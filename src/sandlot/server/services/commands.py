@@ -46,11 +46,15 @@ class CommandEnd:
     Attributes:
         exit_code: Exit code, or -1 if a signal ended it.
         signal: Name of that signal.
+        oom: Something of it was killed because the sandbox ran out of memory.
+        no_space: Something of it was killed because the sandbox went over its disk limit.
     """
 
     exit_code: int
     signal: str | None
     timed_out: bool
+    oom: bool = False
+    no_space: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,9 +350,13 @@ def _end(exit: Exit, *, timed_out: bool) -> CommandEnd:
     number = exit.signal
     if timed_out and number is None:
         number = signal.SIGTERM  # it was asked to end, and did so by itself
-    if number is None:
-        return CommandEnd(exit_code=exit.code, signal=None, timed_out=False)
-    return CommandEnd(exit_code=-1, signal=_signal_name(number), timed_out=timed_out)
+    return CommandEnd(
+        exit_code=exit.code if number is None else -1,
+        signal=None if number is None else _signal_name(number),
+        timed_out=timed_out and number is not None,
+        oom=exit.oom,
+        no_space=exit.no_space,
+    )
 
 
 def _signal_name(number: int) -> str:
