@@ -20,8 +20,8 @@ ROOT = Path(sandlot.__file__).parent
 FILES = [
     ROOT / "client.py",
     *ROOT.glob("resources/*.py"),
-    # `_turns` is where threads and tasks really differ.
-    *(path for path in ROOT.glob("sandbox/*.py") if path.name != "_turns.py"),
+    # These are where threads and tasks really differ.
+    *(path for path in ROOT.glob("sandbox/*.py") if path.name not in ("_turns.py", "_pulse.py")),
 ]
 WORDS = {
     "__aenter__": "__enter__",
@@ -179,7 +179,7 @@ def _soften(owner: str, method: ast.FunctionDef) -> None:
             method.returns = ast.Name("AsyncSandbox")
             if method.name == "_created":
                 assert ast.unparse(last) == "return AsyncCreation(self._transport, creation)"
-                call = "AsyncSandbox(self._transport, self._run(creation), owned=True)"
+                call = "created(self._transport, self._run(creation))"
                 method.body[-1] = ast.Return(ast.parse(call, mode="eval").body)
         case "AsyncSandboxes", "list":
             assert returns == "AsyncPageRequest[AsyncSandbox]"

@@ -27,6 +27,7 @@
         * NoSpaceError                          507
     * SandboxStateError                         the sandbox is in no state to do this
         * SandboxDestroyedError                 it is gone
+            * LeaseLostError                    and its lease was to be kept
     * SandboxTimeoutError (TimeoutError)        it was not ready in time
     * CommandError                              a command went wrong; carries its output so far
         * CommandFailedError                    it ended with an exit code other than 0
@@ -70,6 +71,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidRequestError",
     "KernelDiedError",
+    "LeaseLostError",
     "LocalServerError",
     "NoSpaceError",
     "NotFoundError",
@@ -275,6 +277,10 @@ class SandboxStateError(SandlotError):
 
 class SandboxDestroyedError(SandboxStateError):
     """The sandbox is gone."""
+
+
+class LeaseLostError(SandboxDestroyedError):
+    """The sandbox ended although its lease was to be kept; the message says what ended it."""
 
 
 class SandboxTimeoutError(SandlotError, TimeoutError):

@@ -14,6 +14,7 @@ from sandlot.errors import (
     ConflictError,
     ConnectError,
     InvalidArgumentError,
+    LeaseLostError,
     NotFoundError,
     SandboxDestroyedError,
     SandboxStateError,
@@ -22,7 +23,7 @@ from sandlot.errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
-from tests.operations.conftest import ID, Play, answer, info, problem
+from tests.operations.conftest import ID, INFO, Play, answer, info, problem
 
 ROOT = "/v1/sandboxes"
 CAPABILITIES = {
@@ -48,6 +49,10 @@ def create(server: Server | None = None, template: str | None = None, **options:
             "network",
             "snapshot",
             "require_isolation",
+            "on_timeout",
+            "max_lifetime_sec",
+            "lease_sec",
+            "if_exists",
             "idempotency_key",
         ]
     )
@@ -57,7 +62,7 @@ def create(server: Server | None = None, template: str | None = None, **options:
 
 def test_create_sends_what_is_given_with_a_key(play: Play) -> None:
     made = play(create(template="t", vcpus=2, timeout_sec=60), info())
-    assert made.id == ID
+    assert (made.info.id, made.is_new) == (ID, True)
     (request,) = play.sent
     assert (request.method, request.path) == ("POST", ROOT)
     assert request.body == {"template": "t", "vcpus": 2, "timeout_sec": 60}
@@ -83,9 +88,75 @@ def test_additions_are_sent_to_a_server_that_knows_them_and_it_is_asked_once(pla
     assert [request.path for request in play.sent] == ["/v1/capabilities", ROOT, ROOT]
 
 
+LIFETIMES = {"on_timeout": "destroy", "max_lifetime_sec": 60, "lease_sec": 30}
+NEWER = {
+    **CAPABILITIES,
+    "features": ["create.if_exists", "create.lease", "create.lifetime", "create.on_timeout"],
+}
+
+
+def test_lifetimes_are_sent_to_servers_that_know_them(play: Play) -> None:
+    play(create(**LIFETIMES), answer(NEWER), info())
+    assert play.sent[-1].body == LIFETIMES
+
+
+@pytest.mark.parametrize("field", LIFETIMES)
+def test_lifetimes_are_not_sent_to_servers_that_do_not(play: Play, field: str) -> None:
+    with pytest.raises(UnsupportedError, match=field):
+        play(create(**{field: LIFETIMES[field]}), answer(CAPABILITIES))
+    assert [request.method for request in play.sent] == ["GET"]
+
+
+def test_what_was_there_is_not_ours_to_destroy(play: Play) -> None:
+    there = info(status="paused")
+    made = play(create(name="n", if_exists="get"), answer(NEWER), there, info())
+    assert (made.is_new, made.info.status) == (False, "running")
+    assert play.sent[-1].path == f"{ROOT}/{ID}/resume"
+    assert play.undo is None
+
+
+def test_what_was_not_there_is(play: Play) -> None:
+    made = play(create(name="n", if_exists="get"), answer(NEWER), answer(INFO, 201))
+    assert made.is_new
+    Play()(play.undo(), answer(b"", 204))
+
+
+@pytest.mark.parametrize(("status", "deleted"), [(200, False), (201, True)])
+def test_an_abandoned_get_or_create_undoes_only_what_it_made(status: int, deleted: bool) -> None:
+    flow = create(name="n", if_exists="get")
+    _ = next(flow)
+    undo = flow.send(answer(NEWER))
+    flow.close()
+    again = Play()
+    again(undo.flow(), answer(INFO, status), *([answer(b"", 204)] if deleted else []))
+    assert again.sent[-1].method == ("DELETE" if deleted else "POST")
+
+
+def test_a_lease_is_renewed(play: Play) -> None:
+    lease = play(sandboxes.renew_lease(ID, timeout=2), answer({"expires_at": INFO["created_at"]}))
+    assert lease.expires_at.year == 2026
+    expected = Request("POST", f"{ROOT}/{ID}/lease", harmless=True, timeout=2)
+    assert play.steps == [expected]
+
+
+def test_a_lost_lease_says_why(play: Play) -> None:
+    gone = info(status="stopped", status_reason="Nobody cared.")
+    with pytest.raises(LeaseLostError, match=f"{ID} is gone.*Nobody cared.") as caught:
+        play(sandboxes.renew_lease(ID), problem("invalid_state", 409), gone)
+    assert caught.value.status == "stopped"
+    with pytest.raises(ConflictError):
+        play(sandboxes.renew_lease(ID), problem("invalid_state", 409), info(status="pending"))
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        {"if_exists": "get"},
+        {"if_exists": "sometimes", "name": "n"},
+        {"on_timeout": "hibernate"},
+        {"lease_sec": -1},
+        {"lease_sec": 1.5},
+        {"max_lifetime_sec": 1 << 31},
         {"vcpus": -1},
         {"vcpus": 65},
         {"vcpus": "2"},

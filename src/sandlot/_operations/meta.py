@@ -44,12 +44,18 @@ def known(server: Server) -> Flow[Capabilities | None]:
     return server.capabilities
 
 
-def require(server: Server, what: str) -> Flow[None]:
-    """Refuse to send what an original server would silently ignore."""
-    if (yield from known(server)) is None:
+def require(server: Server, what: str, *features: str) -> Flow[None]:
+    """Refuse to send what a server without these features would silently ignore."""
+    capabilities = yield from known(server)
+    if capabilities is None:
         raise UnsupportedError(
             f"This server does not support {what}: it is an original Wrenn server, which would"
             " ignore it. Nothing was sent"
+        )
+    if not set(features) <= set(capabilities.features):
+        raise UnsupportedError(
+            f"This server does not support {what}: version {capabilities.version} would ignore it."
+            " Nothing was sent"
         )
 
 

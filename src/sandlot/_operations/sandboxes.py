@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +29,7 @@ from ..errors import (
     APIError,
     ConflictError,
     InvalidArgumentError,
+    LeaseLostError,
     NotFoundError,
     SandboxDestroyedError,
     SandboxStateError,
@@ -36,7 +37,7 @@ from ..errors import (
     SandlotError,
     TransportError,
 )
-from ..models import CreateSandboxRequest, SandboxInfo, SandboxMetrics, SandboxStats
+from ..models import CreateSandboxRequest, Lease, SandboxInfo, SandboxMetrics, SandboxStats
 from . import arguments, meta
 
 _ROOT = "/v1/sandboxes"
@@ -50,6 +51,22 @@ _ADDITIONS = frozenset(
     {"disk_mb", "name", "metadata", "env", "cwd", "network", "snapshot", "require_isolation"}
 )
 """What original servers would silently ignore."""
+_GONE = frozenset({"stopped", "error"})
+_FEATURES = {
+    "if_exists": "create.if_exists",
+    "lease_sec": "create.lease",
+    "max_lifetime_sec": "create.lifetime",
+    "on_timeout": "create.on_timeout",
+}
+"""Fields of the creation that came later, and what servers that know them say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What came of asking for a sandbox: a new one, or one that was there."""
+
+    info: SandboxInfo
+    is_new: bool
 
 
 def create(
@@ -67,9 +84,13 @@ def create(
     network: str | None,
     snapshot: str | None,
     require_isolation: Sequence[str] | None,
+    on_timeout: str | None,
+    max_lifetime_sec: int | None,
+    lease_sec: int | None,
+    if_exists: str | None,
     idempotency_key: str | None,
     wait: bool,
-) -> Flow[SandboxInfo]:
+) -> Flow[Creation]:
     """Create a sandbox; whatever happens on the way, none is left behind."""
     body = _creation(
         template=arguments.optional_text(template, "template"),
@@ -84,31 +105,45 @@ def create(
         network=arguments.optional_text(network, "network"),
         snapshot=arguments.optional_text(snapshot, "snapshot"),
         require_isolation=arguments.optional_words(require_isolation, "require_isolation"),
+        on_timeout=on_timeout,
+        max_lifetime_sec=max_lifetime_sec,
+        lease_sec=lease_sec,
+        if_exists=if_exists,
     )
+    if if_exists == "get" and name is None:
+        raise InvalidArgumentError("if_exists needs a name to look for")
     additions = sorted(_ADDITIONS & set(body))
     if additions:
         yield from meta.require(server, f"{', '.join(additions)} at creation")
+    newer = sorted(_FEATURES.keys() & set(body))
+    if newer:
+        features = [_FEATURES[name] for name in newer]
+        yield from meta.require(server, f"{', '.join(newer)} at creation", *features)
     key = uuid4().hex if idempotency_key is None else arguments.idempotency_key(idempotency_key)
     request = Request("POST", _ROOT, body, headers={KEY_HEADER: key}, timeout=_BOOT_TIMEOUT)
     if idempotency_key is None:
         # A key of the caller's own may name a sandbox that is already in use: not ours to destroy.
         yield Undo(lambda: _undo_create(request))
     try:
-        info = yield from fetch(SandboxInfo, request)
+        creation = yield from _ask(request)
     except (TransportError, APIError) as exc:
         # An error without a code is not the server's, but of a proxy that gave up waiting for it.
         lost = isinstance(exc, TransportError) or exc.code == "unknown"
         if idempotency_key is None and lost and exc.outcome == "unknown":
             yield from _undo_lost(request, exc)
         raise
+    info = creation.info
+    if not creation.is_new:
+        yield Undo(None)
+        return Creation((yield from _woken(info)), is_new=False)
     yield Undo(lambda: destroy(info.id, timeout=_UNDO_TIMEOUT))
     if wait and info.status in _BEGINNING:
         try:
-            info = yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT)
+            return Creation((yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT)), is_new=True)
         except SandlotError:
             yield from destroy(info.id)
             raise
-    return info
+    return creation
 
 
 def list_page(
@@ -154,15 +189,7 @@ def get(sandbox_id: str) -> Flow[SandboxInfo]:
 
 def connect(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
     """Find a sandbox and make it run if it is paused."""
-    info = yield from _find(server, id_or_name)
-    if info.status == "paused":
-        try:
-            return (yield from resume(info.id))
-        except ConflictError:  # somebody else was faster
-            info = yield from get(info.id)
-    if info.status == "running":
-        return info
-    return (yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT))
+    return (yield from _woken((yield from _find(server, id_or_name))))
 
 
 def destroy(sandbox_id: str, *, timeout: float | None = None) -> Flow[None]:
@@ -175,6 +202,21 @@ def destroy(sandbox_id: str, *, timeout: float | None = None) -> Flow[None]:
 def ping(sandbox_id: str) -> Flow[None]:
     """Reset the idle timer of a sandbox."""
     return execute(Request("POST", at(sandbox_id, "ping"), harmless=True))
+
+
+def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[Lease]:
+    """Begin a new period of the lease of a sandbox."""
+    request = Request("POST", at(sandbox_id, "lease"), harmless=True, timeout=timeout)
+    try:
+        return (yield from fetch(Lease, request))
+    except ConflictError as exc:
+        info = yield from get(sandbox_id)
+        if info.status not in _GONE:
+            raise
+        reason = info.status_reason or "It was destroyed."
+        raise LeaseLostError(
+            f"Sandbox {info.id} is gone, and its lease with it. {reason}", status=info.status
+        ) from exc
 
 
 def suspend(sandbox_id: str) -> Flow[SandboxInfo]:
@@ -231,15 +273,38 @@ def _creation(**fields: Any) -> dict[str, Any]:
 
 def _undo_create(request: Request) -> Flow[None]:
     """Destroy what an abandoned request made: asked again, it names its sandbox."""
-    info = yield from fetch(SandboxInfo, replace(request, timeout=_UNDO_TIMEOUT))
-    yield from _delete(Request("DELETE", at(info.id), timeout=_UNDO_TIMEOUT))
+    creation = yield from _ask(replace(request, timeout=_UNDO_TIMEOUT))
+    if creation.is_new:
+        yield from _delete(Request("DELETE", at(creation.info.id), timeout=_UNDO_TIMEOUT))
+
+
+def _ask(request: Request) -> Flow[Creation]:
+    response = yield from send(request)
+    may_exist = request.body.get("if_exists") == "get"
+    return Creation(
+        decode(SandboxInfo, request, response), is_new=not may_exist or response.status != 200
+    )
+
+
+def _woken(info: SandboxInfo) -> Flow[SandboxInfo]:
+    """Make a sandbox run if it is paused."""
+    if info.status == "paused":
+        try:
+            return (yield from resume(info.id))
+        except ConflictError:  # somebody else was faster
+            info = yield from get(info.id)
+    if info.status == "running":
+        return info
+    return (yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT))
 
 
 def _undo_lost(request: Request, failure: TransportError | APIError) -> Flow[None]:
     try:
         yield from _undo_create(request)
     except SandlotError:
-        failure.add_note("The sandbox may exist: its idle timeout, if it has one, will pause it.")
+        failure.add_note(
+            "The sandbox may exist: its lease, lifetime or idle timeout, if any, will end it."
+        )
     else:
         failure.outcome = "not_started"
         failure.add_note("The sandbox, had it been made, was destroyed.")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Coroutine, Generator, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from .._flow import Flow
-from .._operations import sandboxes
+from .._operations import reaping, sandboxes
+from .._operations.sandboxes import Creation
 from .._resource import AsyncResource, Resource
-from .._transport import AsyncTransport
-from ..models import SandboxInfo, SandboxStats
+from ..models import SandboxInfo, SandboxStats, StopReport
 from ..sandbox.sandbox import AsyncSandbox, Sandbox
+from .creation import AsyncCreation, created
 from .pages import AsyncPage, AsyncPageRequest, Page
 
-__all__ = ["AsyncCreation", "AsyncSandboxes", "Sandboxes"]
+__all__ = ["AsyncSandboxes", "Sandboxes"]
+
+Infos: TypeAlias = list[SandboxInfo]  # in the classes below, `list` is a method
 
 
 class Sandboxes(Resource):
@@ -36,6 +37,10 @@ class Sandboxes(Resource):
         network: str | None = None,
         snapshot: str | None = None,
         require_isolation: Sequence[str] | None = None,
+        on_timeout: Literal["pause", "destroy"] | None = None,
+        max_lifetime_sec: int | None = None,
+        lease_sec: int | None = None,
+        if_exists: Literal["error", "get"] | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
     ) -> Sandbox:
@@ -48,7 +53,7 @@ class Sandboxes(Resource):
             vcpus: Processors.
             memory_mb: Memory in MiB.
             disk_mb: Largest size of a file in MiB.
-            timeout_sec: Seconds without activity after which it is paused; never if 0 or None.
+            timeout_sec: Seconds without activity after which `on_timeout` happens.
             name: A name of your own, unique among the team's live sandboxes.
             metadata: Labels to find it by.
             env: Environment variables of every command.
@@ -56,6 +61,12 @@ class Sandboxes(Resource):
             network: Network mode; `none` if None.
             snapshot: Snapshot that the files come from, as `template` does with its name.
             require_isolation: What must be enforced, in the words of `sandbox.isolation.enforced`.
+            on_timeout: What becomes of it when it is idle; `pause` if None.
+            max_lifetime_sec: Seconds from now after which it is destroyed, paused or not.
+            lease_sec: Seconds after which it is destroyed unless its lease is renewed, which
+                happens by itself inside of `with`, for as long as this process lives.
+            if_exists: `get` returns the live sandbox of this `name`, if there is one. It is resumed
+                if it is paused, and not destroyed at the end of `with`.
             idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
                 is made up if None; a key of your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
@@ -75,6 +86,10 @@ class Sandboxes(Resource):
                 network=network,
                 snapshot=snapshot,
                 require_isolation=require_isolation,
+                on_timeout=on_timeout,
+                max_lifetime_sec=max_lifetime_sec,
+                lease_sec=lease_sec,
+                if_exists=if_exists,
                 idempotency_key=idempotency_key,
                 wait=wait,
             )
@@ -140,6 +155,45 @@ class Sandboxes(Resource):
         """Destroy a sandbox for good; one that is gone already is fine."""
         self._run(sandboxes.destroy(sandbox_id))
 
+    def stop_many(self, sandbox_ids: Iterable[str], *, save_state: bool = False) -> StopReport:
+        """Destroy many sandboxes, or pause them with `save_state`; say which could not be."""
+        return self._run(reaping.stop_many(self._server, sandbox_ids, save_state=save_state))
+
+    def reap(
+        self,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+        older_than: float | None = None,
+        inactive_for: float | None = None,
+        status: str | None = None,
+        dry_run: bool = False,
+    ) -> Infos:
+        """Destroy the sandboxes that fit all filters, at least one; return them as they were.
+
+        Args:
+            metadata: Only those with these labels.
+            name: Only the one of this name.
+            older_than: Only those made at least so many seconds ago.
+            inactive_for: Only those without activity for so many seconds.
+            status: Only those in this state.
+            dry_run: Destroy nothing.
+
+        Raises:
+            SandlotError: Some could not be destroyed.
+        """
+        return self._run(
+            reaping.reap(
+                self._server,
+                metadata=metadata,
+                name=name,
+                older_than=older_than,
+                inactive_for=inactive_for,
+                status=status,
+                dry_run=dry_run,
+            )
+        )
+
     def get_stats(self, range: str | None = None) -> SandboxStats:
         """Return how much the team runs, now and over time.
 
@@ -148,8 +202,8 @@ class Sandboxes(Resource):
         """
         return self._run(sandboxes.get_stats(range))
 
-    def _created(self, creation: Flow[SandboxInfo]) -> Sandbox:
-        return Sandbox(self._transport, self._run(creation), owned=True)
+    def _created(self, creation: Flow[Creation]) -> Sandbox:
+        return created(self._transport, self._run(creation))
 
 
 class AsyncSandboxes(AsyncResource):
@@ -170,6 +224,10 @@ class AsyncSandboxes(AsyncResource):
         network: str | None = None,
         snapshot: str | None = None,
         require_isolation: Sequence[str] | None = None,
+        on_timeout: Literal["pause", "destroy"] | None = None,
+        max_lifetime_sec: int | None = None,
+        lease_sec: int | None = None,
+        if_exists: Literal["error", "get"] | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
     ) -> AsyncCreation:
@@ -182,7 +240,7 @@ class AsyncSandboxes(AsyncResource):
             vcpus: Processors.
             memory_mb: Memory in MiB.
             disk_mb: Largest size of a file in MiB.
-            timeout_sec: Seconds without activity after which it is paused; never if 0 or None.
+            timeout_sec: Seconds without activity after which `on_timeout` happens.
             name: A name of your own, unique among the team's live sandboxes.
             metadata: Labels to find it by.
             env: Environment variables of every command.
@@ -190,6 +248,12 @@ class AsyncSandboxes(AsyncResource):
             network: Network mode; `none` if None.
             snapshot: Snapshot that the files come from, as `template` does with its name.
             require_isolation: What must be enforced, in the words of `sandbox.isolation.enforced`.
+            on_timeout: What becomes of it when it is idle; `pause` if None.
+            max_lifetime_sec: Seconds from now after which it is destroyed, paused or not.
+            lease_sec: Seconds after which it is destroyed unless its lease is renewed, which
+                happens by itself inside of `with`, for as long as this process lives.
+            if_exists: `get` returns the live sandbox of this `name`, if there is one. It is resumed
+                if it is paused, and not destroyed at the end of `with`.
             idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
                 is made up if None; a key of your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
@@ -209,6 +273,10 @@ class AsyncSandboxes(AsyncResource):
                 network=network,
                 snapshot=snapshot,
                 require_isolation=require_isolation,
+                on_timeout=on_timeout,
+                max_lifetime_sec=max_lifetime_sec,
+                lease_sec=lease_sec,
+                if_exists=if_exists,
                 idempotency_key=idempotency_key,
                 wait=wait,
             )
@@ -274,6 +342,47 @@ class AsyncSandboxes(AsyncResource):
         """Destroy a sandbox for good; one that is gone already is fine."""
         await self._run(sandboxes.destroy(sandbox_id))
 
+    async def stop_many(
+        self, sandbox_ids: Iterable[str], *, save_state: bool = False
+    ) -> StopReport:
+        """Destroy many sandboxes, or pause them with `save_state`; say which could not be."""
+        return await self._run(reaping.stop_many(self._server, sandbox_ids, save_state=save_state))
+
+    async def reap(
+        self,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+        older_than: float | None = None,
+        inactive_for: float | None = None,
+        status: str | None = None,
+        dry_run: bool = False,
+    ) -> Infos:
+        """Destroy the sandboxes that fit all filters, at least one; return them as they were.
+
+        Args:
+            metadata: Only those with these labels.
+            name: Only the one of this name.
+            older_than: Only those made at least so many seconds ago.
+            inactive_for: Only those without activity for so many seconds.
+            status: Only those in this state.
+            dry_run: Destroy nothing.
+
+        Raises:
+            SandlotError: Some could not be destroyed.
+        """
+        return await self._run(
+            reaping.reap(
+                self._server,
+                metadata=metadata,
+                name=name,
+                older_than=older_than,
+                inactive_for=inactive_for,
+                status=status,
+                dry_run=dry_run,
+            )
+        )
+
     async def get_stats(self, range: str | None = None) -> SandboxStats:
         """Return how much the team runs, now and over time.
 
@@ -282,73 +391,5 @@ class AsyncSandboxes(AsyncResource):
         """
         return await self._run(sandboxes.get_stats(range))
 
-    def _created(self, creation: Flow[SandboxInfo]) -> AsyncCreation:
+    def _created(self, creation: Flow[Creation]) -> AsyncCreation:
         return AsyncCreation(self._transport, creation)
-
-
-class AsyncCreation(Coroutine[object, None, AsyncSandbox]):
-    """A sandbox that was asked for.
-
-    Await it for the sandbox, or use it as a context manager to have the sandbox destroyed at the
-    end: `async with client.sandboxes.create() as sandbox`. It is a coroutine, as tasks are made of
-    nothing else: `group.create_task(client.sandboxes.create())`.
-    """
-
-    def __init__(self, transport: AsyncTransport, creation: Flow[SandboxInfo]) -> None:
-        self._transport = transport
-        self._creation = creation
-        self._sandbox: AsyncSandbox | None = None
-        self._steps: Coroutine[object, None, AsyncSandbox] | None = None
-
-    def send(self, value: None, /) -> object:
-        """Go on, for a task."""
-        return self._coroutine().send(value)
-
-    def throw(
-        self,
-        kind: type[BaseException] | BaseException,
-        exc: object = None,
-        traceback: TracebackType | None = None,
-        /,
-    ) -> object:
-        """Go on with an exception, for a task."""
-        error = next((given for given in (kind, exc) if isinstance(given, BaseException)), None)
-        if error is None:
-            assert isinstance(kind, type)
-            error = kind()
-        return self._coroutine().throw(error.with_traceback(traceback) if traceback else error)
-
-    def close(self) -> None:
-        """Give it up, for a task."""
-        self._coroutine().close()
-        self._creation.close()
-
-    def __await__(self) -> Generator[object, None, AsyncSandbox]:
-        return self._create().__await__()
-
-    async def __aenter__(self) -> AsyncSandbox:
-        return await (await self._create()).__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._sandbox is not None:
-            await self._sandbox.__aexit__(kind, exc, traceback)
-
-    def __del__(self) -> None:
-        if inspect.getgeneratorstate(self._creation) == inspect.GEN_CREATED:
-            warnings.warn("sandboxes.create() was never awaited", RuntimeWarning, stacklevel=2)
-
-    def _coroutine(self) -> Coroutine[object, None, AsyncSandbox]:
-        if self._steps is None:
-            self._steps = self._create()
-        return self._steps
-
-    async def _create(self) -> AsyncSandbox:
-        if self._sandbox is None:
-            info = await self._transport.run(self._creation)
-            self._sandbox = AsyncSandbox(self._transport, info, owned=True)
-        return self._sandbox

@@ -50,6 +50,11 @@ class Seen:
         """What is enforced for it; None if the server does not say, as original ones do not."""
         return self.info.isolation
 
+    @property
+    def is_destroyed(self) -> bool:
+        """Whether it was destroyed by means of this object."""
+        return self._destroyed
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.status}>"
 

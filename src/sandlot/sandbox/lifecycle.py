@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,7 @@ from ..errors import SandlotError
 from ..models import SandboxInfo, SandboxMetrics
 from ._seen import Seen
 from .doors import AsyncDoors, Doors
+from .leases import AsyncKeepAlive, KeepAlive
 
 if TYPE_CHECKING:
     from .code import AsyncCode, Code
@@ -30,6 +32,7 @@ class Lifecycle(Resource, Seen):
         Seen.__init__(self, info, owned=owned)
         self._doors = Doors(transport)
         self._code: Code | None = None
+        self._keeper: KeepAlive | None = None
 
     def wait_ready(self, timeout: float = 30) -> SandboxInfo:
         """Wait until the sandbox runs.
@@ -52,6 +55,24 @@ class Lifecycle(Resource, Seen):
         """Thaw a paused sandbox."""
         return self._see(self._run(sandboxes.resume(self._use())))
 
+    def renew_lease(self) -> datetime:
+        """Begin a new period of the lease; return when the sandbox will end without another.
+
+        Raises:
+            InvalidRequestError: It has no lease.
+            LeaseLostError: It is gone.
+        """
+        return (self._run(sandboxes.renew_lease(self._use()))).expires_at
+
+    def keep_alive(self) -> KeepAlive:
+        """Return a context manager that renews the lease for as long as its block lasts.
+
+        It does so every third of the lease and bears with failures that may pass. The end of the
+        block raises `LeaseLostError` if the sandbox ended meanwhile. In `with` blocks of sandboxes
+        with a lease all that happens by itself.
+        """
+        return KeepAlive(self._transport, self)
+
     def refresh(self) -> SandboxInfo:
         """Look up the sandbox again."""
         return self._see(self._run(sandboxes.get(self.id)))
@@ -70,6 +91,8 @@ class Lifecycle(Resource, Seen):
         self._forget()
 
     def __enter__(self) -> Self:
+        if self.info.lease_sec:
+            self._keeper = self.keep_alive().__enter__()
         return self
 
     def __exit__(
@@ -78,6 +101,14 @@ class Lifecycle(Resource, Seen):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        keeper, self._keeper = self._keeper, None
+        try:
+            if keeper is not None:
+                keeper.__exit__(kind, exc, traceback)
+        finally:
+            self._leave(exc)
+
+    def _leave(self, exc: BaseException | None) -> None:
         if not self._is_to_be_destroyed():
             self._detach()
             return
@@ -105,6 +136,7 @@ class AsyncLifecycle(AsyncResource, Seen):
         Seen.__init__(self, info, owned=owned)
         self._doors = AsyncDoors(transport)
         self._code: AsyncCode | None = None
+        self._keeper: AsyncKeepAlive | None = None
 
     async def wait_ready(self, timeout: float = 30) -> SandboxInfo:
         """Wait until the sandbox runs.
@@ -127,6 +159,24 @@ class AsyncLifecycle(AsyncResource, Seen):
         """Thaw a paused sandbox."""
         return self._see(await self._run(sandboxes.resume(self._use())))
 
+    async def renew_lease(self) -> datetime:
+        """Begin a new period of the lease; return when the sandbox will end without another.
+
+        Raises:
+            InvalidRequestError: It has no lease.
+            LeaseLostError: It is gone.
+        """
+        return (await self._run(sandboxes.renew_lease(self._use()))).expires_at
+
+    def keep_alive(self) -> AsyncKeepAlive:
+        """Return a context manager that renews the lease for as long as its block lasts.
+
+        It does so every third of the lease and bears with failures that may pass. The end of the
+        block raises `LeaseLostError` if the sandbox ended meanwhile. In `with` blocks of sandboxes
+        with a lease all that happens by itself.
+        """
+        return AsyncKeepAlive(self._transport, self)
+
     async def refresh(self) -> SandboxInfo:
         """Look up the sandbox again."""
         return self._see(await self._run(sandboxes.get(self.id)))
@@ -145,6 +195,8 @@ class AsyncLifecycle(AsyncResource, Seen):
         self._forget()
 
     async def __aenter__(self) -> Self:
+        if self.info.lease_sec:
+            self._keeper = await self.keep_alive().__aenter__()
         return self
 
     async def __aexit__(
@@ -153,6 +205,14 @@ class AsyncLifecycle(AsyncResource, Seen):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        keeper, self._keeper = self._keeper, None
+        try:
+            if keeper is not None:
+                await keeper.__aexit__(kind, exc, traceback)
+        finally:
+            await self._leave(exc)
+
+    async def _leave(self, exc: BaseException | None) -> None:
         if not self._is_to_be_destroyed():
             await self._detach()
             return
