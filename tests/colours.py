@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from sandlot import AsyncClient, Client
 
@@ -112,6 +112,8 @@ class Call:
 
 def wrapped(value: Any) -> Any:
     """Return something of the library's in the shape of its twin, and anything else as it is."""
+    if isinstance(value, list):
+        return [wrapped(item) for item in cast("list[Any]", value)]
     if type(value).__module__.startswith(_OBJECTS) or inspect.isgenerator(value):
         return Twin(value)
     return value

@@ -68,6 +68,7 @@ class Source:
         max_output_bytes: What to keep of each stream.
         silent: Whether nothing is shown, counted or remembered.
         expressions: What to evaluate afterwards, by any name.
+        callbacks: Who is told while it runs.
     """
 
     code: str
@@ -75,14 +76,22 @@ class Source:
     max_output_bytes: int | None = None
     silent: bool = False
     expressions: tuple[tuple[str, str], ...] = ()
+    callbacks: Callbacks = Callbacks()
 
     @classmethod
-    def checked(cls, code: str, timeout: float | None, max_output_bytes: int | None) -> Source:
+    def checked(
+        cls,
+        code: str,
+        timeout: float | None,
+        max_output_bytes: int | None,
+        callbacks: Callbacks | None = None,
+    ) -> Source:
         """Return what a user wants to run."""
         return cls(
             arguments.source(code),
             arguments.seconds(timeout, "timeout"),
             arguments.whole(max_output_bytes, "max_output_bytes"),
+            callbacks=callbacks or Callbacks(),
         )
 
     def request(self, session: str) -> Message:
@@ -132,6 +141,7 @@ class Cell:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._callbacks = source.callbacks
         self._talk: KernelTalk | None = None
         self._running = False
         self._began = False

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..executions import Execution
 from . import _turns as turns
-from ._cell import BACKOFF, GRACE, PATIENCE, Callbacks, Cell, Source
+from ._cell import BACKOFF, GRACE, PATIENCE, Cell, Source
 from ._sessions import AsyncKernelSession, KernelSession
 
 __all__ = ["AsyncCodeStream", "CodeStream"]
@@ -38,11 +38,10 @@ class CodeStream(Cell):
         super().__init__(source)
         self._kernel = kernel
 
-    def wait(self, callbacks: Callbacks | None = None) -> Execution:
+    def wait(self) -> Execution:
         """Wait for the end of the code, and return what it did."""
-        told = callbacks or Callbacks()
         for event in self:
-            callback, news = told.find(event)
+            callback, news = self._callbacks.find(event)
             if callback is not None:
                 turns.call(callback, news)
         return self.execution
@@ -224,11 +223,10 @@ class AsyncCodeStream(Cell):
         super().__init__(source)
         self._kernel = kernel
 
-    async def wait(self, callbacks: Callbacks | None = None) -> Execution:
+    async def wait(self) -> Execution:
         """Wait for the end of the code, and return what it did."""
-        told = callbacks or Callbacks()
         async for event in self:
-            callback, news = told.find(event)
+            callback, news = self._callbacks.find(event)
             if callback is not None:
                 await turns.async_call(callback, news)
         return self.execution

@@ -56,9 +56,9 @@ class CodeContext:
     ) -> Execution:
         """Run code and wait for its end; `Sandbox.run_code` explains the arguments."""
         callbacks = Callbacks(on_stdout, on_stderr, on_result, on_error)
-        source = Source.checked(code, timeout, max_output_bytes)
+        source = Source.checked(code, timeout, max_output_bytes, callbacks)
         with CodeStream(self._session, source) as stream:
-            return stream.wait(callbacks)
+            return stream.wait()
 
     def run_code_stream(
         self, code: str, *, timeout: float | None = 300, max_output_bytes: int | None = None
@@ -170,9 +170,9 @@ class AsyncCodeContext:
     ) -> Execution:
         """Run code and wait for its end; `Sandbox.run_code` explains the arguments."""
         callbacks = Callbacks(on_stdout, on_stderr, on_result, on_error)
-        source = Source.checked(code, timeout, max_output_bytes)
+        source = Source.checked(code, timeout, max_output_bytes, callbacks)
         async with AsyncCodeStream(self._session, source) as stream:
-            return await stream.wait(callbacks)
+            return await stream.wait()
 
     def run_code_stream(
         self, code: str, *, timeout: float | None = 300, max_output_bytes: int | None = None
