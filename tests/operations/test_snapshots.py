@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandlot._flow import Request, Response, Server
+from sandlot._flow import Response, Server
 from sandlot._operations import snapshots
 from sandlot.errors import (
     ConflictError,
@@ -55,8 +55,8 @@ def original() -> Server:
     return Server(None, asked=True)
 
 
-def test_a_snapshot_is_asked_for_by_name(play: Play) -> None:
-    made = play(snapshots.create(ID, "ready", overwrite=True), answer(TEMPLATE, 201))
+def test_a_snapshot_is_asked_for_by_name(play: Play, server: Server) -> None:
+    made = play(snapshots.create(server, ID, "ready", overwrite=True), answer(TEMPLATE, 201))
     assert made.name == "ready"
     (request,) = play.sent
     assert (request.method, request.path) == ("POST", "/v1/snapshots")
@@ -64,17 +64,19 @@ def test_a_snapshot_is_asked_for_by_name(play: Play) -> None:
     assert request.params == {"overwrite": "true"}
 
 
-def test_the_server_may_choose_the_name(play: Play) -> None:
-    _ = play(snapshots.create(ID, None, overwrite=False), answer(TEMPLATE, 201))
+def test_the_server_may_choose_the_name(play: Play, server: Server) -> None:
+    _ = play(snapshots.create(server, ID, None, overwrite=False), answer(TEMPLATE, 201))
     (request,) = play.sent
     assert request.body == {"sandbox_id": ID}
     assert request.params == {}
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "x" * 65, "a b", "ü", 5, "a\n"])
-def test_bad_names_are_refused_before_anything_is_sent(play: Play, name: Any) -> None:
+def test_bad_names_are_refused_before_anything_is_sent(
+    play: Play, server: Server, name: Any
+) -> None:
     with pytest.raises(InvalidArgumentError, match="not the name of a snapshot"):
-        play(snapshots.create(ID, name, overwrite=False))
+        play(snapshots.create(server, ID, name, overwrite=False))
     with pytest.raises(InvalidArgumentError):
         play(snapshots.delete(name))
     assert play.sent == []
@@ -191,8 +193,16 @@ def test_original_servers_are_not_asked_for_what_they_lack(play: Play, original:
     assert play.sent == []
 
 
-def test_no_request_of_these_is_sent_twice_by_itself(play: Play, server: Server) -> None:
+def test_what_creates_may_be_sent_again_except_to_original_servers(
+    play: Play, server: Server, original: Server
+) -> None:
     _ = play(snapshots.checkpoint(server, ID, None), answer(CHECKPOINT, 201))
+    _ = play(snapshots.create(server, ID, None, overwrite=False), answer(TEMPLATE, 201))
+    assert all(request.is_idempotent for request in play.sent)
+    _ = play(snapshots.create(original, ID, None, overwrite=False), answer(TEMPLATE, 201))
+    assert not play.sent[-1].is_idempotent
+
+
+def test_going_back_is_never_sent_twice(play: Play, server: Server) -> None:
     _ = play(snapshots.rollback(server, ID, POINT), info())
-    _ = play(snapshots.create(ID, None, overwrite=False), answer(TEMPLATE, 201))
-    assert not any(isinstance(each, Request) and each.is_idempotent for each in play.sent)
+    assert not play.sent[0].is_idempotent

@@ -22,13 +22,18 @@ _MOST_FORKS = 64
 _MOST_CHARACTERS = 255
 
 
-def create(sandbox_id: str, name: str | None, *, overwrite: bool) -> Flow[SnapshotInfo]:
+def create(
+    server: Server, sandbox_id: str, name: str | None, *, overwrite: bool
+) -> Flow[SnapshotInfo]:
     """Keep the files of a sandbox as a template for others."""
     body = arguments.without_none(
         sandbox_id=arguments.sandbox_id(sandbox_id), name=_optional_name(name)
     )
     params = {"overwrite": "true"} if overwrite else {}
-    return fetch(SnapshotInfo, Request("POST", _ROOT, body, params, timeout=_TIMEOUT))
+    # Original servers ignore the key, and would do it twice.
+    headers = _key() if (yield from meta.known(server)) is not None else {}
+    request = Request("POST", _ROOT, body, params, headers=headers, timeout=_TIMEOUT)
+    return (yield from fetch(SnapshotInfo, request))
 
 
 def list_all(kind: str | None) -> Flow[list[SnapshotInfo]]:
@@ -58,8 +63,7 @@ def fork(server: Server, sandbox_id: str, count: int) -> Flow[list[SandboxInfo]]
     number = _count(count)
     address = at(sandbox_id, "fork")
     yield from meta.require(server, "forks")
-    headers = {KEY_HEADER: uuid4().hex}
-    request = Request("POST", address, {"count": number}, headers=headers, timeout=_TIMEOUT)
+    request = Request("POST", address, {"count": number}, headers=_key(), timeout=_TIMEOUT)
     yield Undo(lambda: _undo_fork(request))
     try:
         infos = yield from fetch(list[SandboxInfo], request)
@@ -79,7 +83,8 @@ def checkpoint(server: Server, sandbox_id: str, name: str | None) -> Flow[Checkp
     address = at(sandbox_id, "checkpoints")
     yield from meta.require(server, "checkpoints")
     body = arguments.without_none(name=label)
-    return (yield from fetch(Checkpoint, Request("POST", address, body, timeout=_TIMEOUT)))
+    request = Request("POST", address, body, headers=_key(), timeout=_TIMEOUT)
+    return (yield from fetch(Checkpoint, request))
 
 
 def checkpoints(server: Server, sandbox_id: str) -> Flow[list[Checkpoint]]:
@@ -131,6 +136,11 @@ def _undo_lost(request: Request, failure: TransportError | APIError) -> Flow[Non
     else:
         failure.outcome = "not_started"
         failure.add_note("The forks, had they been made, were destroyed.")
+
+
+def _key() -> dict[str, str]:
+    """Return the header that lets a request be sent again without further effect."""
+    return {KEY_HEADER: uuid4().hex}
 
 
 def _name(value: Any) -> str:

@@ -31,7 +31,7 @@ class Snapshots(Resource):
             ConflictError: There is one of this name, or the sandbox is gone.
             UnsupportedByServerError: The engine captures no files.
         """
-        return self._run(snapshots.create(sandbox_id, name, overwrite=overwrite))
+        return self._run(snapshots.create(self._server, sandbox_id, name, overwrite=overwrite))
 
     def list(self, type: str | None = None) -> Sequence[SnapshotInfo]:
         """List templates, newest first, those of the server included.
@@ -79,7 +79,9 @@ class AsyncSnapshots(AsyncResource):
             ConflictError: There is one of this name, or the sandbox is gone.
             UnsupportedByServerError: The engine captures no files.
         """
-        return await self._run(snapshots.create(sandbox_id, name, overwrite=overwrite))
+        return await self._run(
+            snapshots.create(self._server, sandbox_id, name, overwrite=overwrite)
+        )
 
     async def list(self, type: str | None = None) -> Sequence[SnapshotInfo]:
         """List templates, newest first, those of the server included.

@@ -30,7 +30,7 @@ class History(Lifecycle):
             ConflictError: There is one of this name.
             UnsupportedByServerError: The engine captures no files.
         """
-        return self._run(snapshots.create(self._use(), name, overwrite=overwrite))
+        return self._run(snapshots.create(self._server, self._use(), name, overwrite=overwrite))
 
     def fork(self, count: int = 1) -> Sequence[Self]:
         """Make sandboxes that begin with the files of this one, all or none of them.
@@ -106,7 +106,9 @@ class AsyncHistory(AsyncLifecycle):
             ConflictError: There is one of this name.
             UnsupportedByServerError: The engine captures no files.
         """
-        return await self._run(snapshots.create(self._use(), name, overwrite=overwrite))
+        return await self._run(
+            snapshots.create(self._server, self._use(), name, overwrite=overwrite)
+        )
 
     async def fork(self, count: int = 1) -> Sequence[Self]:
         """Make sandboxes that begin with the files of this one, all or none of them.

@@ -29,7 +29,7 @@ from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .store.base import Store, StoreUnavailableError
 from .store.opening import open_store
-from .store.records import SandboxRecord
+from .store.records import SandboxRecord, SnapshotRecord
 
 __all__ = ["ControlPlane", "StartError"]
 
@@ -70,6 +70,8 @@ class ControlPlane:
     forks: Forks
     idempotency: Idempotency[Creation]
     fork_requests: Idempotency[Sequence[SandboxRecord]]
+    snapshot_requests: Idempotency[SnapshotRecord]
+    checkpoint_requests: Idempotency[SnapshotRecord]
     metrics: Metrics
     stats: Stats
 
@@ -122,6 +124,8 @@ class ControlPlane:
         try:
             await self.idempotency.close()
             await self.fork_requests.close()
+            await self.snapshot_requests.close()
+            await self.checkpoint_requests.close()
             await self.forks.close()
             await self.sandboxes.close()
             await self.checkpoints.close()
@@ -155,6 +159,8 @@ class ControlPlane:
         self.forks = Forks(self.sandboxes, engine)
         self.idempotency = Idempotency(store.idempotency, lambda: new_id("cl"))
         self.fork_requests = Idempotency(store.idempotency, lambda: new_id("cl"))
+        self.snapshot_requests = Idempotency(store.idempotency, lambda: new_id("sn"))
+        self.checkpoint_requests = Idempotency(store.idempotency, lambda: new_id("cp"))
         self.metrics = Metrics(self.sandboxes)
         self.stats = Stats(store.stats, self.sandboxes)
         self._store = store

@@ -12,7 +12,7 @@ from sandlot.models import CheckpointRequest, ForkRequest, RollbackRequest
 from sandlot.server.ids import is_id, new_id
 from sandlot.server.services import changes
 from sandlot.server.services.errors import InvalidRequestError
-from sandlot.server.store.records import SandboxRecord
+from sandlot.server.store.records import SandboxRecord, SnapshotRecord
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, SandboxId
@@ -55,8 +55,19 @@ async def create_checkpoint(
     request: Request, plane: Plane, caller: Caller, sandbox_id: SandboxId
 ) -> Response:
     """Remember the files of a sandbox, to go back to them."""
+    key = idempotency_key(request)
     body = await read_json(request, CheckpointRequest, plane.options.max_json_bytes)
-    record = await plane.checkpoints.create(caller.team_id, sandbox_id, body.name)
+
+    async def make(checkpoint_id: str) -> SnapshotRecord:
+        return await plane.checkpoints.create(caller.team_id, sandbox_id, body.name, checkpoint_id)
+
+    if key is None:
+        record = await make(new_id("cp"))
+    else:
+        same = fingerprint(body, "checkpoint", sandbox_id)
+        record = await plane.checkpoint_requests.once(
+            caller.team_id, key, same, make, plane.snapshots.find
+        )
     return reply(checkpoint_view(record), 201)
 
 

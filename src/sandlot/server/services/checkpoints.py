@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sandlot.server.engine.base import Engine
-from sandlot.server.ids import new_id
 from sandlot.server.store.base import SnapshotRows
 from sandlot.server.store.records import SandboxRecord, SnapshotRecord
 
@@ -33,10 +32,12 @@ class Checkpoints:
         """Wait for what is being done."""
         await self._tasks.finish()
 
-    async def create(self, team_id: str, sandbox_id: str, name: str | None) -> SnapshotRecord:
+    async def create(
+        self, team_id: str, sandbox_id: str, name: str | None, checkpoint_id: str
+    ) -> SnapshotRecord:
         """Remember the files of a running or paused sandbox."""
         live = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
-        return await self._tasks.finished(self._create(live, name))
+        return await self._tasks.finished(self._create(live, name, checkpoint_id))
 
     async def list(self, team_id: str, sandbox_id: str) -> Sequence[SnapshotRecord]:
         """Return the checkpoints of a sandbox, newest first."""
@@ -61,8 +62,10 @@ class Checkpoints:
         record = await self.get(team_id, sandbox_id, checkpoint_id)
         return await self._sandboxes.lives.restart(live, lambda: live.handle.rollback(record.id))
 
-    async def _create(self, live: LiveSandbox, name: str | None) -> SnapshotRecord:
-        captured = await capture(live, new_id("cp"), name)
+    async def _create(
+        self, live: LiveSandbox, name: str | None, checkpoint_id: str
+    ) -> SnapshotRecord:
+        captured = await capture(live, checkpoint_id, name)
         record = replace(captured, sandbox_id=live.record.id)
         try:
             # The sandbox may have gone meanwhile, and its checkpoints with it.

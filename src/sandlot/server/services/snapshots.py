@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sandlot.server.engine.base import Engine
-from sandlot.server.ids import new_id
 from sandlot.server.store.base import NameTakenError, SnapshotRows
 from sandlot.server.store.records import SnapshotRecord
 
@@ -60,13 +59,14 @@ class Snapshots:
         await self._tasks.finish()
 
     async def create(
-        self, team_id: str, sandbox_id: str, name: str | None, *, overwrite: bool
+        self, team_id: str, sandbox_id: str, name: str | None, snapshot_id: str, *, overwrite: bool
     ) -> SnapshotRecord:
         """Keep the files of a running or paused sandbox under a name.
 
         Args:
             team_id: Whose.
             sandbox_id: Which sandbox.
+            snapshot_id: Id of the new snapshot.
             name: What to call the snapshot; something free if None.
             overwrite: Whether it takes the place of one that has the name, once it is complete.
         """
@@ -77,7 +77,7 @@ class Snapshots:
         if taken and not overwrite:
             raise _taken(name)
         live = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
-        return await self._tasks.finished(self._create(live, name, overwrite=overwrite))
+        return await self._tasks.finished(self._create(live, name, snapshot_id, overwrite))
 
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
         """Return the snapshots of a team, newest first."""
@@ -89,6 +89,10 @@ class Snapshots:
         if record is None:
             raise NotFoundError(f"There is no snapshot named {name!r}.")
         return record
+
+    async def find(self, snapshot_id: str) -> SnapshotRecord | None:
+        """Return the snapshot or checkpoint of this id."""
+        return await self._rows.get(snapshot_id)
 
     async def delete(self, team_id: str, name: str) -> None:
         """Delete a snapshot; sandboxes made from it keep their files."""
@@ -127,8 +131,10 @@ class Snapshots:
         capabilities = self._engine.capabilities
         return name in capabilities.templates or name in capabilities.missing
 
-    async def _create(self, live: LiveSandbox, name: str, *, overwrite: bool) -> SnapshotRecord:
-        record = await capture(live, new_id("sn"), name)
+    async def _create(
+        self, live: LiveSandbox, name: str, snapshot_id: str, overwrite: bool
+    ) -> SnapshotRecord:
+        record = await capture(live, snapshot_id, name)
         try:
             if overwrite:
                 old = await self._rows.replace(record)

@@ -89,6 +89,10 @@ class SnapshotRows(Protocol):
         """Return the team's snapshot of this name."""
         ...
 
+    async def get(self, snapshot_id: str) -> SnapshotRecord | None:
+        """Return the snapshot or checkpoint of this id."""
+        ...
+
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
         """Return the team's snapshots, newest first, without checkpoints."""
         ...

@@ -98,6 +98,9 @@ class _Snapshots:
     async def find(self, team_id: str, name: str) -> SnapshotRecord | None:
         return self._named(team_id, name)
 
+    async def get(self, snapshot_id: str) -> SnapshotRecord | None:
+        return self._rows.get(snapshot_id)
+
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
         return self._newest(lambda row: row.team_id == team_id and row.sandbox_id is None)
 

@@ -51,6 +51,11 @@ class SqlSnapshots:
         found = await self._select(_named(team_id, name))
         return found[0] if found else None
 
+    async def get(self, snapshot_id: str) -> SnapshotRecord | None:
+        """Return the snapshot or checkpoint of this id."""
+        found = await self._select(select(snapshots).where(snapshots.c.id == snapshot_id))
+        return found[0] if found else None
+
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
         """Return the team's snapshots, newest first, without checkpoints."""
         columns = snapshots.c
