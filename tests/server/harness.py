@@ -32,10 +32,12 @@ class ServerProcess:
         self.data_dir = data_dir
         self.lines: list[dict[str, Any]] = []
         self._changed = threading.Condition()
-        arguments = {"port": "0", "data-dir": str(data_dir), **options}
+        # Unless a test wants otherwise, sandboxes end with a server that is killed.
+        arguments = {"port": "0", "data-dir": str(data_dir), "orphan-timeout-sec": "0"}
+        arguments |= {name.replace("_", "-"): value for name, value in options.items()}
         command = [sys.executable, "-m", "sandlot.server"]
         for name, value in arguments.items():
-            command += [f"--{name.replace('_', '-')}", *([value] if value else [])]
+            command += [f"--{name}", *([value] if value else [])]
         environment = {**os.environ, "SANDLOT_SERVER_API_KEY": KEY}
         if not with_key:
             del environment["SANDLOT_SERVER_API_KEY"]

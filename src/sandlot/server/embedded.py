@@ -102,6 +102,7 @@ def _options(configuration: Configuration) -> Options:
     """Return the options: the owner's, then the environment's, then the defaults."""
     own: dict[str, Any] = configuration.model_dump(exclude={"owner_pid"}, exclude_none=True)
     own |= {"host": "127.0.0.1", "port": 0, "auth": "api-key"}
+    own |= {"orphan_timeout_sec": 0.0, "keep_sandboxes": False}  # its sandboxes end with its owner
     if not any(name.upper().startswith(ENVIRONMENT_PREFIX) for name in os.environ):
         return Options.model_validate({"log_level": "warning", **own})
     from .settings import Settings  # slow to import, and seldom needed

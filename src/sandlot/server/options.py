@@ -56,6 +56,16 @@ class Options(BaseModel):
     warm_memory_mb: int = Field(
         default=1024, gt=0, description="MiB of memory that prepared sandboxes may use together."
     )
+    orphan_timeout_sec: float = Field(
+        default=120.0,
+        ge=0,
+        description="Seconds that sandboxes wait for another server on the same data directory when"
+        " this one is killed; with 0 they end with it.",
+    )
+    keep_sandboxes: bool = Field(
+        default=False,
+        description="At an orderly end too, leave the sandboxes to the next server for that long.",
+    )
     ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(
         default="api-key",
@@ -89,6 +99,11 @@ class Options(BaseModel):
         description="Seconds that a program in a sandbox may take to begin its answer once a"
         " request stands still.",
     )
+
+    @property
+    def orphan_timeout(self) -> float:
+        """Seconds that sandboxes wait for the next server; 0 where nothing is to be left behind."""
+        return 0.0 if self.ephemeral else self.orphan_timeout_sec
 
     @property
     def database(self) -> str | None:

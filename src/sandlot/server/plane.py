@@ -118,8 +118,8 @@ class ControlPlane:
         await self._background.cancel()
         store, self._store = self._store, None
         if store is None:
-            if self._engine is not None:
-                await self._engine.close()
+            if self._engine is not None:  # it has not begun; another start may succeed
+                await self._engine.release()
             return
         try:
             await self.idempotency.close()
@@ -127,7 +127,7 @@ class ControlPlane:
             await self.snapshot_requests.close()
             await self.checkpoint_requests.close()
             await self.forks.close()
-            await self.sandboxes.close()
+            await self.sandboxes.close(keep=self.options.keep_sandboxes)
             await self.checkpoints.close()
             await self.snapshots.close()
         finally:
@@ -148,6 +148,7 @@ class ControlPlane:
             templates_dir=options.templates_dir,
             warm=_warm_specs(options.warm),
             warm_memory_mb=options.warm_memory_mb,
+            orphan_timeout=options.orphan_timeout,
         )
         self._engine = engine
         await engine.start()

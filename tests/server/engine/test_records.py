@@ -114,7 +114,7 @@ async def test_engines_write_records(tmp_path: Path) -> None:
         _ = await engine.create(spec("box-1"))
         stored = load(tmp_path / "data/sandboxes/box-1")
         assert stored.spec == spec("box-1")
-        assert all(os.path.isdir(path) and path.endswith("/box-1") for path in stored.cgroups)
+        assert all(os.listdir(path) and path.endswith("/box-1") for path in stored.cgroups)
         await engine.destroy("box-1")
         assert os.listdir(tmp_path / "data/sandboxes") == []
     finally:

@@ -20,6 +20,7 @@ def make_engine(
     templates_dir: Path | None = None,
     warm: Sequence[SandboxSpec] = (),
     warm_memory_mb: int = 1024,
+    orphan_timeout: float = 0.0,
 ) -> Engine:
     """Return an engine that is not started yet.
 
@@ -31,6 +32,8 @@ def make_engine(
         templates_dir: Directory of installed templates to search before the usual ones.
         warm: What sandboxes to keep prepared, one by one.
         warm_memory_mb: How much memory those may use together, in MiB.
+        orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
+            0 they end with it, as those of the process engine always do.
 
     Raises:
         EngineError: There is no such engine, or it cannot do that.
@@ -42,6 +45,7 @@ def make_engine(
             templates_dir=templates_dir,
             warm=warm,
             warm_memory_mb=warm_memory_mb,
+            orphan_timeout=orphan_timeout,
         )
     if name == "process":
         if warm:

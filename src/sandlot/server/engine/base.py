@@ -330,15 +330,27 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Get ready, removing whatever an earlier life of this engine left behind.
+        """Get ready, removing what an earlier life of this engine left that cannot go on.
 
         Raises:
             EngineUnavailableError: It cannot work on this machine.
         """
         ...
 
+    async def adopt(self) -> Sequence[SandboxHandle]:
+        """Return the sandboxes that outlived the last life of this engine, once after `start`.
+
+        They may be running or paused. What the last life was waiting for in them has been killed,
+        or is when they run on.
+        """
+        ...
+
     async def close(self) -> None:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
+        ...
+
+    async def release(self) -> None:
+        """Leave all sandboxes to the next life, where they can outlive this one, else `close`."""
         ...
 
     async def create(self, spec: SandboxSpec) -> SandboxHandle:

@@ -69,6 +69,14 @@ class ProcessEngine:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
         await self._keeper.close()
 
+    async def adopt(self) -> Sequence[LocalSandbox]:
+        """Return the sandboxes that outlived the last life of this engine: none do."""
+        return ()
+
+    async def release(self) -> None:
+        """Destroy all sandboxes: they do not outlive this engine."""
+        await self.close()
+
     async def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox; it runs when this returns."""
         if spec.template not in _TEMPLATES:

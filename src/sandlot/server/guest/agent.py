@@ -2,7 +2,8 @@
 
 It starts programs, opens files and connections, kills, stops and measures, and tells the server
 which programs ended. It has one thread, no rights and no data of anybody; when the server is gone
-it ends, and all that it served with it.
+it ends, and all that it served with it. If it has a line to the zygote, it ends the commands that
+the server was waiting for instead, and serves the next server that it gets a channel to.
 """
 
 from __future__ import annotations
@@ -46,15 +47,25 @@ class Agent:
         home: Where relative paths start.
         badness: Descriptor of this process's `oom_score_adj`, if commands shall be killed before
             the agent when memory runs out.
+        line: Where new channels come from.
     """
 
-    def __init__(self, sock: socket.socket, home: str, badness: int | None = None) -> None:
-        self._sock = sock
+    def __init__(
+        self,
+        sock: socket.socket,
+        home: str,
+        badness: int | None = None,
+        line: socket.socket | None = None,
+    ) -> None:
+        self._sock: socket.socket | None = sock
+        self._line = line
         self._home = home
         self._badness = badness
         self._usual = 0 if badness is None else int(os.pread(badness, 16, 0))
         self._files = Files(home)
         self._decoder = wire.Decoder()
+        self._channels = wire.Decoder()
+        self._lasting: dict[int, str] = {}
         self._roots: dict[int, int] = {}
         self._keys: dict[int, int] = {}
         self._endings: dict[int, _Ending] = {}
@@ -76,14 +87,15 @@ class Agent:
         }
 
     def serve(self) -> None:
-        """Serve until the server hangs up or breaks the rules."""
+        """Serve until the server hangs up for good or breaks the rules."""
         wakeup = listen_for_signals()
         _ = os.umask(0o022)
         os.chdir("/")
-        self._poll.register(wakeup, select.POLLIN)
-        self._poll.register(self._sock, select.POLLIN)
+        for fd in (wakeup, self._sock, self._line):
+            if fd is not None:
+                self._poll.register(fd, select.POLLIN)
         gc.freeze()
-        wire.send(self._sock, {"event": "ready"})
+        self._tell({"event": "ready"})
         while True:
             for fd, _event in self._poll.poll(self._patience()):
                 if fd == wakeup:
@@ -91,8 +103,17 @@ class Agent:
                     self._reap()
                 elif fd in self._drains:
                     self._swallow(fd)
-                elif not self._listen():
-                    return
+                elif self._line is not None and fd == self._line.fileno():
+                    if not self._change_servers(self._line):
+                        return
+                elif (
+                    self._sock is not None
+                    and fd == self._sock.fileno()
+                    and not self._listen(self._sock)
+                ):
+                    self._let_go(self._sock)
+            if self._sock is None and self._line is None:
+                return
             self._finish_endings()
 
     def end(self) -> None:
@@ -106,10 +127,10 @@ class Agent:
         soonest = min(ending.deadline for ending in self._endings.values())
         return max(soonest - time.monotonic(), 0) * 1000
 
-    def _listen(self) -> bool:
+    def _listen(self, sock: socket.socket) -> bool:
         """Do what has been asked; return whether the server is still there."""
         try:
-            data, fds = wire.receive(self._sock)
+            data, fds = wire.receive(sock)
         except ConnectionError:
             return False
         if not data:
@@ -117,6 +138,42 @@ class Agent:
         self._decoder.feed(data, fds)
         while (packet := self._decoder.next()) is not None:
             self._perform(*packet)
+        return True
+
+    def _let_go(self, sock: socket.socket) -> None:
+        """End what nobody waits for any more, if there will be another server."""
+        self._poll.unregister(sock)
+        sock.close()
+        self._sock = None
+        if self._line is None:
+            return
+        self._decoder.close()
+        self._decoder = wire.Decoder()
+        for key in (self._roots.keys() | self._endings.keys()) - self._lasting.keys():
+            _ = processes.kill_tree(key, self._roots.get(key), self._reap)
+        self._endings.clear()
+        self._files.abort_all()
+
+    def _change_servers(self, line: socket.socket) -> bool:
+        """Serve the server that has come now; return whether the zygote is still there."""
+        try:
+            data, fds = wire.receive(line)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        self._channels.feed(data, fds)
+        while (packet := self._channels.next()) is not None:
+            for channel in packet[1]:
+                if self._sock is not None:  # its end has not been looked at yet
+                    self._let_go(self._sock)
+                self._sock = socket.socket(fileno=channel)
+                self._poll.register(self._sock, select.POLLIN)
+                lasting = [
+                    {"process": key, "pid": self._roots[key], "name": name}
+                    for key, name in self._lasting.items()
+                ]
+                self._tell({"event": "adopted", "lasting": lasting})
         return True
 
     def _perform(self, message: wire.Message, fds: list[int]) -> None:
@@ -143,6 +200,8 @@ class Agent:
             wire.close_all(fds)
 
     def _tell(self, message: dict[str, object], fds: list[int] | None = None) -> None:
+        if self._sock is None:
+            return
         try:
             wire.send(self._sock, message, fds or ())
         except ConnectionError:
@@ -178,6 +237,7 @@ class Agent:
             key = self._keys.pop(pid, None)
             if key is not None:
                 del self._roots[key]
+                _ = self._lasting.pop(key, None)
                 code = os.waitstatus_to_exitcode(status)
                 self._tell({"event": "exit", "process": key, "status": code})
 
@@ -212,8 +272,15 @@ class Agent:
             del self._endings[key]
             self._tell({"request": ending.request})
 
-    def _drain(self, _: int, __: wire.Message, fds: list[int]) -> Answer:
-        """Throw away what comes out of pipes, at the sandbox's expense."""
+    def _drain(self, _: int, message: wire.Message, fds: list[int]) -> Answer:
+        """Throw away what comes out of pipes, at the sandbox's expense.
+
+        A program with a name for it needs its server no more, and outlasts it.
+        """
+        name = wire.optional_text(message, "lasting")
+        key = wire.optional_integer(message, "process")
+        if name is not None and key in self._roots:
+            self._lasting[key] = name
         for fd in fds:
             os.set_blocking(fd, False)
             self._drains.add(fd)

@@ -6,6 +6,7 @@ nowhere else. The server gets descriptors and does the reading and writing.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -84,6 +85,12 @@ class Files:
         if draft is not None:
             _unlink(draft)
             os.close(draft.directory)
+
+    def abort_all(self) -> None:
+        """Throw all unfinished files away."""
+        for key in list(self._drafts):
+            with contextlib.suppress(OSError):
+                self.abort(key)
 
     def _absolute(self, path: str) -> str:
         return os.path.join(self._home, path)

@@ -55,14 +55,17 @@ def renounce() -> None:
     kernel.set_dumpable(False)
 
 
-def forget_descriptors(keep: int) -> None:
-    """Close all descriptors but one, and point the standard ones at nothing."""
+def forget_descriptors(*keep: int) -> None:
+    """Close all descriptors but these, and point the standard ones at nothing."""
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
         if standard != null:
             _ = os.dup2(null, standard)
-    os.closerange(3, keep)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+    start = 3
+    for kept in sorted(keep):
+        os.closerange(start, kept)
+        start = kept + 1
+    os.closerange(start, os.sysconf("SC_OPEN_MAX"))
 
 
 def default_signals() -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "integer",
     "integers",
     "mapping",
+    "mappings",
     "number",
     "optional_integer",
     "optional_text",
@@ -227,6 +228,14 @@ def boolean(message: Message, name: str) -> bool:
 def mapping(message: Message, name: str) -> Message:
     """Return a field that must be an object."""
     return _as_mapping(message.get(name), name)
+
+
+def mappings(message: Message, name: str) -> list[Message]:
+    """Return a field that must be an array of objects."""
+    value = message.get(name)
+    if not _is_array(value):
+        raise WireError(f"{name} is not an array")
+    return [_as_mapping(item, name) for item in value]
 
 
 def strings(message: Message, name: str) -> list[str]:

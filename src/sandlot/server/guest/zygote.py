@@ -4,7 +4,9 @@ The server starts it once, with an empty environment, and asks it for sandboxes.
 fork (the builder), which turns into an unprivileged user, enters new namespaces and starts PID 1 in
 them; PID 1 builds its own root, renounces all rights and serves as the agent. The zygote knows
 every PID 1, since it is the parent of each, and when the server is gone, however that came about,
-it removes them and all that they had.
+it removes them and all that they had. If it was told to, it first waits a while for the next
+server, which gets all that the last one had: each agent is given a new channel over its line, a
+socket pair that was made with it.
 
 It has one thread, so that forking is safe, and imports nothing after the start, so that forks need
 no files.
@@ -19,10 +21,12 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 from . import kernel, mounts, namespaces, privileges, removal, seccomp, unisolated, wire
 from .agent import Agent, listen_for_signals
+from .rendezvous import Rendezvous
 
 __all__ = ["main"]
 
@@ -30,17 +34,28 @@ __all__ = ["main"]
 class _Child:
     """A sandbox: without a pid while it is built, doomed once it shall go."""
 
-    def __init__(self, isolated: bool) -> None:
+    def __init__(self, isolated: bool, line: socket.socket | None) -> None:
         self.isolated = isolated
+        self.line = line
         self.pid = 0
         self.doomed = False
+
+
+class _Succession:
+    """What becomes of the sandboxes when the server is gone: for so many seconds they wait."""
+
+    def __init__(self, message: wire.Message, patience: float) -> None:
+        self.patience = patience
+        self.version = wire.text(message, "version")
+        self.state = wire.mapping(message, "state")
 
 
 class Zygote:
     """Makes and removes sandboxes, as told by the server."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, lock: int) -> None:
+        self._sock: socket.socket | None = sock
+        self._lock = lock
         self._decoder = wire.Decoder()
         self._children: dict[str, _Child] = {}
         self._names: dict[int, str] = {}
@@ -53,12 +68,16 @@ class Zygote:
         self._cgroups: list[str] = []
         self._directory: str | None = None
         self._whole: str | None = None
+        self._succession: _Succession | None = None
+        self._rendezvous: Rendezvous | None = None
+        self._deadline: float | None = None
 
     def serve(self) -> None:
-        """Serve until the server hangs up, then leave nothing behind."""
+        """Serve until the server hangs up and no other comes, then leave nothing behind."""
         wakeup = listen_for_signals()
         self._poll.register(wakeup, select.POLLIN)
-        self._poll.register(self._sock, select.POLLIN)
+        if self._sock is not None:
+            self._poll.register(self._sock, select.POLLIN)
         _ = gc.collect()
         gc.freeze()
         try:
@@ -68,20 +87,28 @@ class Zygote:
             self._clear()
 
     def _serve_once(self, wakeup: int) -> bool:
-        """Wait for something and see to it; return whether the server is still there."""
-        for fd, _event in self._poll.poll():
+        """Wait for something and see to it; return whether there is anything left to serve."""
+        for fd, _event in self._poll.poll(self._patience()):
             if fd in self._births:
                 self._learn_pid(fd)
             elif fd == wakeup:
                 _ = os.read(wakeup, 4096)
                 self._reap()
-            elif not self._listen():
+            elif self._rendezvous is not None and fd == self._rendezvous.fileno():
+                self._meet(self._rendezvous)
+            elif (
+                self._sock is not None
+                and fd == self._sock.fileno()
+                and not self._listen(self._sock)
+                and not self._wait_for_another()
+            ):
                 return False
-        return True
+        return self._rendezvous is None or self._is_worth_waiting()
 
-    def _listen(self) -> bool:
+    def _listen(self, sock: socket.socket) -> bool:
+        """Do what has been asked; return whether the server is still there."""
         try:
-            data, fds = wire.receive(self._sock)
+            data, fds = wire.receive(sock)
         except ConnectionError:
             return False
         if not data:
@@ -96,25 +123,102 @@ class Zygote:
                 self._create(message, fds)
             elif operation == "destroy":
                 self._destroy(wire.text(message, "id"))
+            elif operation == "reattach":
+                self._reattach(wire.text(message, "id"), fds)
+            elif operation == "end":
+                self._succession = None
+                return False
         return True
+
+    def _wait_for_another(self) -> bool:
+        """Let go of the server; return whether another one shall have what it had."""
+        if self._sock is not None:
+            self._poll.unregister(self._sock)
+            self._sock.close()
+            self._sock = None
+        self._decoder.close()
+        self._decoder = wire.Decoder()
+        if self._succession is None or self._directory is None:
+            return False
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._succession.patience
+        if not self._is_worth_waiting():
+            return False
+        try:
+            self._rendezvous = Rendezvous(os.path.dirname(self._directory))
+        except OSError:
+            return False
+        self._poll.register(self._rendezvous, select.POLLIN)
+        return True
+
+    def _patience(self) -> float | None:
+        if self._rendezvous is None or self._deadline is None:
+            return None
+        return max(self._deadline - time.monotonic(), 0) * 1000
+
+    def _is_worth_waiting(self) -> bool:
+        return bool(self._children) and (
+            self._deadline is None or time.monotonic() < self._deadline
+        )
+
+    def _meet(self, rendezvous: Rendezvous) -> None:
+        """Serve whoever has come, and nobody else; it shares the lock from now on."""
+        connection = rendezvous.accept()
+        if connection is None or self._succession is None:
+            return
+        hello = {
+            "hello": self._succession.version,
+            "state": dict(self._succession.state),
+            "sandboxes": [name for name, child in self._children.items() if not child.doomed],
+            "doomed": [name for name, child in self._children.items() if child.doomed],
+        }
+        try:
+            wire.send(connection, hello, [self._lock])
+        except OSError:  # gone again
+            connection.close()
+            return
+        self._poll.unregister(rendezvous)
+        rendezvous.close()
+        self._rendezvous = None
+        self._sock = connection
+        self._poll.register(connection, select.POLLIN)
+
+    def _reattach(self, name: str, fds: list[int]) -> None:
+        """Give an agent a new channel. If that cannot be, the server sees that it is closed."""
+        child = self._children.get(name)
+        if child is not None and child.line is not None and fds:
+            # An agent that is frozen does not read, and is not waited for.
+            with contextlib.suppress(OSError):
+                wire.send(child.line, {"op": "serve"}, fds)
+        wire.close_all(fds)
 
     def _configure(self, message: wire.Message) -> None:
         self._cgroups = wire.strings(message, "cgroups")
         self._directory = wire.optional_text(message, "directory")
         self._whole = wire.optional_text(message, "ephemeral")
+        patience = wire.number(message, "orphan_seconds")
+        self._succession = _Succession(message, patience) if patience > 0 else None
+        self._deadline = None
 
     def _create(self, message: wire.Message, fds: list[int]) -> None:
         if not fds:  # lost on the way, for want of descriptors; the server sees that nobody answers
             return
         (channel,) = fds
+        isolated = wire.boolean(message, "isolated")
+        mine = theirs = None
+        if isolated and self._succession is not None:
+            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            mine.setblocking(False)
         birth, announcement = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _run_builder(message, channel, announcement)
+            _run_builder(message, channel, theirs, announcement)
         os.close(channel)
         os.close(announcement)
+        if theirs is not None:
+            theirs.close()
         name = wire.text(message, "id")
-        child = self._children[name] = _Child(wire.boolean(message, "isolated"))
+        child = self._children[name] = _Child(isolated, mine)
         if child.isolated:
             self._builders.add(pid)
             self._births[birth] = name
@@ -166,15 +270,21 @@ class Zygote:
                 self._early.add(pid)
 
     def _forget(self, name: str) -> None:
-        if self._children.pop(name).doomed:
+        child = self._children.pop(name)
+        if child.line is not None:
+            child.line.close()
+        if child.doomed:
             self._tell_gone(name)
 
     def _tell_gone(self, name: str) -> None:
-        with contextlib.suppress(ConnectionError):  # the next receive sees the end
-            wire.send(self._sock, {"gone": name})
+        if self._sock is not None:
+            with contextlib.suppress(ConnectionError):  # the next receive sees the end
+                wire.send(self._sock, {"gone": name})
 
     def _clear(self) -> None:
         """Remove everything that this zygote ever made."""
+        if self._rendezvous is not None:
+            self._rendezvous.close()
         for birth in list(self._births):
             self._learn_pid(birth)
         for child in self._children.values():
@@ -209,7 +319,9 @@ def _attempt(remove: Callable[[str], None], path: str) -> None:
         return
 
 
-def _run_builder(message: wire.Message, channel: int, announcement: int) -> None:
+def _run_builder(
+    message: wire.Message, channel: int, line: socket.socket | None, announcement: int
+) -> None:
     """Become a sandbox; does not return."""
     sock = socket.socket(fileno=channel)
     try:
@@ -223,7 +335,7 @@ def _run_builder(message: wire.Message, channel: int, announcement: int) -> None
         if pid:
             _ = os.write(announcement, pid.to_bytes(4, "big"))
             os._exit(0)
-        _serve(message, sock)
+        _serve(message, sock, line)
     except OSError as error:
         call = error.filename or "agent"
         failure = {"event": "failed", "call": str(call), "error": error.errno or 0}
@@ -248,9 +360,9 @@ def _enter(message: wire.Message) -> None:
     kernel.die_with_parent(signal.SIGKILL)  # the change of user had undone it
 
 
-def _serve(message: wire.Message, sock: socket.socket) -> None:
+def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | None) -> None:
     kernel.die_with_parent(signal.SIGKILL)
-    privileges.forget_descriptors(sock.fileno())
+    privileges.forget_descriptors(*(end.fileno() for end in (sock, line) if end is not None))
     os.setsid()
     kernel.set_hostname("sandbox")
     namespaces.loopback_up()
@@ -267,16 +379,21 @@ def _serve(message: wire.Message, sock: socket.socket) -> None:
     privileges.set_limits(wire.integers(message, "limits"))
     privileges.renounce()
     kernel.die_with_parent(signal.SIGKILL)  # a change of rights may undo it
-    Agent(sock, mounts.HOME, badness).serve()
+    Agent(sock, mounts.HOME, badness, line).serve()
     os._exit(0)
 
 
-def main(fd: int) -> None:
-    """Run the zygote on a socket that the server has the other end of."""
+def main(fd: int, lock: int) -> None:
+    """Run the zygote on a socket that the server has the other end of.
+
+    Args:
+        fd: The socket.
+        lock: What keeps others out of the data directory for as long as it is open.
+    """
     if sys.platform == "linux" and len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("a program of several threads cannot be forked safely")
     privileges.default_signals()
     _ = os.umask(0o022)
     _ = seccomp.compile_filter()  # it is remembered, and so are forks spared the work
     sys.path.clear()  # everything is imported; forks shall find nothing more
-    Zygote(socket.socket(fileno=fd)).serve()
+    Zygote(socket.socket(fileno=fd), lock).serve()

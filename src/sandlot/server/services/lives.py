@@ -127,16 +127,21 @@ class Lives:
             await self._rows.save_activity(times)
             self._saved.update(times)
 
-    async def close(self) -> None:
-        """End all of them with the engine."""
+    async def close(self, *, keep: bool = False) -> None:
+        """End all of them with the engine, or leave them to the next life of it."""
         self._closing = True
         await self._watchers.cancel()
         for live in self.all:
             live.ending = "The server was shut down."
             live.forget_idleness()
             live.deadlines.stop()
-        await self._engine.close()
-        await self._tasks.finish()
+        if keep:
+            await self._tasks.finish()
+            await self.catch_up()
+            await self._engine.release()
+        else:
+            await self._engine.close()
+            await self._tasks.finish()
         self._living.clear()
 
     async def _pause(self, live: LiveSandbox, reason: str | None) -> SandboxRecord:

@@ -7,7 +7,6 @@ wake and go stands in `lifecycle`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from .lifecycle import FIRST_STATUS, move, wrong_state
 from .live import LiveSandbox
 from .lives import Lives
 from .problems import engine_errors
+from .recovery import recover
 from .tasks import TaskGroup
 
 __all__ = ["Creation", "NewSandbox", "Sandboxes", "StopReport"]
@@ -37,7 +37,6 @@ __all__ = ["Creation", "NewSandbox", "Sandboxes", "StopReport"]
 _NETWORKS = ("none", "outbound", "full")
 _ATTEMPTS = 10
 """How often a sandbox of a name is looked for that vanishes each time."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +104,17 @@ class Sandboxes:
         return self._lives.all
 
     async def recover(self) -> None:
-        """Say of all that were alive when the last server died that they are not any more."""
-        count = await self._rows.mark_gone(
-            "The server ended without warning, and the sandbox with it.", datetime.now(UTC)
-        )
-        if count:
-            _log.warning("Sandboxes were lost with the last server", extra={"count": count})
+        """Take in what outlived the last server, and say of the rest that it did not."""
+        await recover(self._rows, self._engine, self._lives)
 
-    async def close(self) -> None:
-        """Destroy all sandboxes."""
+    async def close(self, *, keep: bool = False) -> None:
+        """Destroy all sandboxes, or leave them to the next server where the engine can do that."""
         self._closing = True
-        await self._lives.close()
+        keep = keep and self._engine.capabilities.reattach
+        await self._lives.close(keep=keep)
         await self._tasks.finish()
-        _ = await self._rows.mark_gone("The server was shut down.", datetime.now(UTC))
+        if not keep:
+            _ = await self._rows.mark_gone("The server was shut down.", datetime.now(UTC))
 
     def refuse_new(self) -> None:
         """Make no more sandboxes: the server is about to stop."""

@@ -65,6 +65,10 @@ class SandboxRows(Protocol):
         """Return sandboxes, newest first; without the gone ones unless a status is wanted."""
         ...
 
+    async def living(self) -> Sequence[SandboxRecord]:
+        """Return all that count as live, of all teams."""
+        ...
+
     async def mark_gone(self, reason: str, time: datetime) -> int:
         """Mark all that count as live as stopped, and return how many there were."""
         ...

@@ -70,6 +70,9 @@ class _Sandboxes:
         rows.sort(key=_age, reverse=True)
         return rows[: wanted.limit]
 
+    async def living(self) -> Sequence[SandboxRecord]:
+        return [row for row in self._rows.values() if row.status in LIVE_STATUSES]
+
     async def mark_gone(self, reason: str, time: datetime) -> int:
         gone = [row for row in self._rows.values() if row.status in LIVE_STATUSES]
         for row in gone:

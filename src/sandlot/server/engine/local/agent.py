@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import secrets
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sandlot.server.engine.base import EngineError, SandboxGoneError
 from sandlot.server.guest import wire
 
 from .channel import Channel
 
-__all__ = ["AgentClient", "AgentStartError", "Answer", "RefusedError"]
+__all__ = ["AgentClient", "AgentStartError", "Answer", "Lasting", "RefusedError"]
 
 Answer = tuple[wire.Message, list[int]]
 
@@ -31,6 +33,21 @@ class RefusedError(Exception):
     def __init__(self, number: int, text: str) -> None:
         super().__init__(text)
         self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A program that outlasted the server that started it.
+
+    Attributes:
+        key: The request that started it.
+        pid: Its id, as the sandbox sees it.
+        exit_status: What will be its exit status.
+    """
+
+    key: int
+    pid: int
+    exit_status: asyncio.Future[int]
 
 
 class AgentStartError(EngineError):
@@ -54,11 +71,18 @@ class AgentClient:
 
     Everything that an agent says is checked: what is malformed or was not asked for ends the
     conversation, and thereby the sandbox.
+
+    Args:
+        sock: The channel.
+        adopted: Whether another server began the conversation with it.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, adopted: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        self._last = 0
+        self._adopted = adopted
+        # Programs are known by the numbers of requests: those of another server are not repeated.
+        self._last = secrets.randbits(48) if adopted else 0
+        self._lasting: dict[str, Lasting] = {}
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -80,12 +104,16 @@ class AgentClient:
         self._farewells.append(callback)
 
     async def wait_ready(self) -> None:
-        """Wait until the sandbox has been built.
+        """Wait until the sandbox has been built, or has heard that there is another server.
 
         Raises:
             AgentStartError: It could not be built.
         """
         await asyncio.shield(self._ready)
+
+    def lasting(self, name: str) -> Lasting | None:
+        """Return the program of this name that another server started, if it was running still."""
+        return self._lasting.get(name)
 
     async def ask(self, op: str, fields: wire.Message, fds: Sequence[int] = ()) -> Answer:
         """Send a request and wait for its answer; `fds` are closed.
@@ -146,7 +174,8 @@ class AgentClient:
                 fds = self._take_answer(message, fds)
             elif event == "exit":
                 self._take_exit(message)
-            elif event == "ready":
+            elif event == ("adopted" if self._adopted else "ready"):
+                self._take_lasting(message)
                 self._ready.set_result(None)
             elif event == "failed":
                 call, text = wire.text(message, "call"), wire.text(message, "text")
@@ -158,6 +187,13 @@ class AgentClient:
             raise wire.WireError("nobody waits for that") from error
         finally:
             wire.close_all(fds)
+
+    def _take_lasting(self, message: wire.Message) -> None:
+        if not self._adopted:
+            return
+        for item in wire.mappings(message, "lasting"):
+            key, pid = wire.integer(item, "process"), wire.integer(item, "pid")
+            self._lasting[wire.text(item, "name")] = Lasting(key, pid, self.expect_exit(key))
 
     def _take_answer(self, message: wire.Message, fds: list[int]) -> list[int]:
         """Hand an answer to who waits for it; return the descriptors that nobody took."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from sandlot.server.guest import removal, wire
 
 from .group import FREEZE, Group, GroupPart
 
@@ -106,6 +108,34 @@ class Cgroups:
         """All that can be controlled, `freeze` included."""
         return frozenset[str]().union(*(part.controllers for part in self._parts))
 
+    def describe(self) -> list[dict[str, object]]:
+        """Return what `restored` makes the same of, as JSON."""
+        return [
+            {
+                "path": str(part.path),
+                "version": part.version,
+                "controllers": sorted(part.controllers),
+            }
+            for part in self._parts
+        ]
+
+    @classmethod
+    def restored(cls, description: Sequence[wire.Message]) -> Cgroups:
+        """Return what an earlier life of the engine made.
+
+        Raises:
+            WireError: That is no description.
+        """
+        cgroups = cls("", ())
+        for item in description:
+            controllers = frozenset(wire.strings(item, "controllers"))
+            part = GroupPart(
+                Path(wire.text(item, "path")), wire.integer(item, "version"), controllers
+            )
+            cgroups._parts.append(part)
+        cgroups._made = [part.path for part in cgroups._parts]
+        return cgroups
+
     def drop(self, directory: str) -> bool:
         """Do without the hierarchy of this directory; return whether it was in use."""
         parts = [part for part in self._parts if not Path(directory).is_relative_to(part.path)]
@@ -124,6 +154,23 @@ class Cgroups:
         group = Group([part.below(name) for part in self._parts])
         group.make()
         return group
+
+    def find(self, name: str, directories: Collection[str] | None = None) -> Group | None:
+        """Return the groups that a sandbox has or had; only those of these directories if given."""
+        parts = [part.below(name) for part in self._parts]
+        wanted = [part for part in parts if directories is None or str(part.path) in directories]
+        return Group(wanted) if wanted else None
+
+    def clear(self, keep: Collection[str]) -> None:
+        """Remove the groups of all sandboxes but these.
+
+        Raises:
+            OSError: They stay in use.
+        """
+        for base in self._made:
+            for path in [path for path in base.iterdir() if path.is_dir()]:
+                if path.name not in keep:
+                    removal.remove_cgroup(str(path))
 
     def _enter_version_1(self, place: Place, name: str) -> None:
         base = place.parent / name

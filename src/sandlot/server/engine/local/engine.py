@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import secrets
@@ -36,6 +37,8 @@ from .warm import WarmSandboxes
 
 __all__ = ["LocalEngine"]
 
+_log = logging.getLogger("sandlot.server.engine")
+
 _MIB = 1024 * 1024
 _PROCESSES = 512
 _DESCRIPTORS = 16384
@@ -52,6 +55,8 @@ class LocalEngine:
         templates_dir: Directory of installed templates to search before the usual ones.
         warm: What sandboxes to keep prepared, one by one.
         warm_memory_mb: How much memory those may use together, in MiB.
+        orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
+            0 they end with it.
     """
 
     def __init__(
@@ -62,9 +67,12 @@ class LocalEngine:
         templates_dir: Path | None = None,
         warm: Sequence[SandboxSpec] = (),
         warm_memory_mb: int = 1024,
+        orphan_timeout: float = 0.0,
     ) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
-        self._keeper = Keeper(territory, _find_cgroups)
+        self._outlived = orphan_timeout > 0
+        self._keeper = Keeper(territory, _find_cgroups, kind="local", orphan_timeout=orphan_timeout)
+        self._adopted: Sequence[Record] = ()
         self._identities = Identities.of_this_process()
         self._templates_dir = templates_dir
         self._templates = Templates({})
@@ -81,7 +89,7 @@ class LocalEngine:
         return self._capabilities
 
     async def start(self) -> None:
-        """Get ready, removing whatever an earlier life of this engine left behind."""
+        """Get ready, removing what an earlier life of this engine left that cannot go on."""
         if sys.platform != "linux":
             raise EngineUnavailableError(
                 "The local engine needs Linux: use a server on a Linux machine, or Linux in a"
@@ -90,12 +98,40 @@ class LocalEngine:
         self._templates = find_templates(self._templates_dir)
         try:
             await self._keeper.start()
+            self._adopted = self._keeper.records
             await self._probe()
             self._begin_warming()
         except BaseException:
-            await asyncio.shield(self.close())
+            # A start that fails is no reason to lose sandboxes: another one may succeed.
+            await asyncio.shield(self.release() if self._keeper.records else self.close())
             raise
         self._capabilities = self._describe()
+
+    async def adopt(self) -> Sequence[LocalSandbox]:
+        """Return the sandboxes that outlived the last life of this engine, once after `start`."""
+        records, self._adopted = self._adopted, ()
+        sandboxes: list[LocalSandbox] = []
+        for record in records:
+            template = self._templates.present.get(record.spec.template)
+            if template is None:
+                _log.warning(
+                    "a sandbox cannot be taken over, as its template is missing",
+                    extra={"sandbox_id": record.spec.id, "template": record.spec.template},
+                )
+                await self.destroy(record.spec.id)
+            else:
+                sandboxes.append(self._open(record, template))
+        return sandboxes
+
+    async def release(self) -> None:
+        """Leave all sandboxes to the next life, if they may outlive this one; else `close`."""
+        if not self._outlived:
+            await self.close()
+            return
+        if self._warm is not None:
+            await self._warm.close()
+        self._keeper.let_go()
+        self._templates.release()
 
     async def close(self) -> None:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
@@ -166,6 +202,9 @@ class LocalEngine:
 
     async def _make(self, spec: SandboxSpec, template: Template) -> LocalSandbox:
         record = await self._keeper.create(spec, lambda new: self._prepare(spec, template, new))
+        return self._open(record, template)
+
+    def _open(self, record: Record, template: Template) -> LocalSandbox:
         env = {
             "HOME": mounts.HOME,
             "LANG": "C.UTF-8",
@@ -176,7 +215,7 @@ class LocalEngine:
         }
         group = record.group
         return LocalSandbox(
-            spec,
+            record.spec,
             record.agent,
             env=env,
             home=record.home,
@@ -251,6 +290,7 @@ class LocalEngine:
             network=("none",),
             pause="freeze" if FREEZE in controllers else "stop",
             reason=reason if missing else None,
+            reattach=self._outlived,
             missing=self._templates.missing,
         )
 

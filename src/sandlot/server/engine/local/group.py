@@ -57,6 +57,20 @@ class Group:
         """Whether `freeze` and `thaw` work."""
         return FREEZE in self._by_controller
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is frozen, or about to be.
+
+        Raises:
+            OSError: The group is not there.
+        """
+        part = self._by_controller.get(FREEZE)
+        if part is None:
+            return False
+        if part.version == 1:
+            return _read(part, "freezer.state").strip() != "THAWED"
+        return _read(part, "cgroup.freeze").strip() == "1"
+
     def make(self) -> None:
         """Make the groups.
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import os
+import socket
+from collections.abc import Callable, Sequence
 
 from sandlot.server.engine.base import EngineError, SandboxGoneError, SandboxSpec
 from sandlot.server.guest import removal, wire
 
 from . import records
+from .adoption import adopt
 from .agent import AgentClient
 from .cgroups import Cgroups
 from .channel import socket_pair
 from .records import Record
 from .territory import Territory
-from .zygote import Zygote
+from .zygote import Zygote, version
 
 __all__ = ["Keeper"]
 
@@ -30,13 +33,25 @@ class Keeper:
     Args:
         territory: Where they live.
         find_cgroups: Called at the start of each zygote; returns what sandboxes are put into.
+        kind: What sandboxes are like: of another kind none are taken over.
+        orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed.
     """
 
-    def __init__(self, territory: Territory, find_cgroups: Callable[[Territory], Cgroups]) -> None:
+    def __init__(
+        self,
+        territory: Territory,
+        find_cgroups: Callable[[Territory], Cgroups],
+        *,
+        kind: str = "",
+        orphan_timeout: float = 0.0,
+    ) -> None:
         self._territory = territory
+        self._version = f"{kind}-{version()}"
+        self._orphan_timeout = orphan_timeout
         self._find_cgroups = find_cgroups
         self._cgroups = Cgroups("", ())
         self._records: dict[str, Record] = {}
+        self._state: wire.Message = {"cgroups": []}
         self._zygote: Zygote | None = None
         self._reviving = asyncio.Lock()
 
@@ -50,10 +65,45 @@ class Keeper:
         """Users on the host that sandboxes have."""
         return {record.uid for record in self._records.values()}
 
+    @property
+    def records(self) -> Sequence[Record]:
+        """All sandboxes that there are at least in part."""
+        return list(self._records.values())
+
     async def start(self) -> None:
-        """Take the territory over and start a zygote."""
-        await self._territory.enter()
+        """Take the territory over, with a zygote that keeps it or else with a new one.
+
+        Raises:
+            EngineError: That is not possible.
+        """
+        while (connection := await self._territory.enter()) is not None:
+            if await self._inherit(connection):
+                return
         self._zygote = self._start_zygote()
+
+    async def _inherit(self, connection: socket.socket) -> bool:
+        """Take over what a zygote kept; return whether it goes on."""
+        try:
+            zygote, legacy = await Zygote.meet(connection)
+        except EngineError as error:
+            logger.warning("the sandboxes of the last server are not taken over: %s", error)
+            return False
+        if legacy.version != self._version:
+            logger.warning("the sandboxes of the last server were of another version, and end")
+            zygote.dismiss()
+            os.close(legacy.lock)
+            return False
+        self._territory.share(legacy.lock)
+        self._zygote = zygote
+        try:
+            self._cgroups = Cgroups.restored(wire.mappings(legacy.state, "cgroups"))
+        except wire.WireError as error:
+            raise EngineError(f"the last server left nonsense: {error}") from error
+        self._state = legacy.state
+        for record in await adopt(zygote, legacy, self._territory, self._cgroups):
+            self._records[record.spec.id] = record
+        zygote.configure(self._settings())
+        return True
 
     async def close(self) -> None:
         """Remove all sandboxes and leave nothing behind; may be repeated."""
@@ -64,6 +114,16 @@ class Keeper:
             await zygote.close()
         self._records.clear()
         await self._territory.leave()
+
+    def let_go(self) -> None:
+        """Leave all sandboxes to the next life; may be repeated."""
+        for record in self._records.values():
+            record.agent.close()
+        if self._zygote is not None:
+            self._zygote.hang_up()
+            self._zygote = None
+        self._records.clear()
+        self._territory.let_go()
 
     def check_new(self, name: str) -> None:
         """Check that there can be a new sandbox of this id.
@@ -162,14 +222,20 @@ class Keeper:
         _ = self._records.pop(name, None)
 
     def _start_zygote(self) -> Zygote:
+        self._cgroups = self._find_cgroups(self._territory)
+        self._state = {"cgroups": self._cgroups.describe()}
+        return Zygote.start(self._territory.lock, self._settings())
+
+    def _settings(self) -> wire.Message:
         territory = self._territory
-        self._cgroups = self._find_cgroups(territory)
-        settings = {
+        return {
             "cgroups": self._cgroups.directories,
             "directory": str(territory.sandboxes),
             "ephemeral": str(territory.path) if territory.ephemeral else None,
+            "orphan_seconds": self._orphan_timeout,
+            "version": self._version,
+            "state": self._state,
         }
-        return Zygote([territory.lock], settings)
 
     async def _living_zygote(self) -> Zygote:
         """Return the zygote, or another one should it have died (and all sandboxes with it)."""

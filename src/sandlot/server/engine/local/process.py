@@ -28,14 +28,16 @@ class LocalProcess:
         key: int,
         pid: int,
         exit_status: asyncio.Future[int],
-        pipes: _Pipes,
+        pipes: _Pipes | None = None,
+        lasting: str | None = None,
     ) -> None:
         self._agent = agent
         self._key = key
         self._pid = pid
         self._status = exit_status
-        self._stdin = pipes.stdin
-        self._outputs = pipes.outputs
+        self._stdin = None if pipes is None else pipes.stdin
+        self._outputs: dict[int, Stream] = {} if pipes is None else pipes.outputs
+        self._lasting = lasting
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
         self._turns = 0
@@ -43,7 +45,12 @@ class LocalProcess:
 
     @classmethod
     async def start(
-        cls, agent: AgentClient, command: Command, env: Mapping[str, str], owner: int | None
+        cls,
+        agent: AgentClient,
+        command: Command,
+        env: Mapping[str, str],
+        owner: int | None,
+        lasting: str | None = None,
     ) -> LocalProcess:
         """Start a program.
 
@@ -53,6 +60,8 @@ class LocalProcess:
             env: Environment variables beneath those of the command.
             owner: User on the host that the pipes shall belong to, so that programs can open
                 `/dev/stdout`.
+            lasting: Name by which another server finds the program, which outlasts this one as
+                soon as its output is discarded.
 
         Raises:
             EngineError: The command cannot be passed to a program, or no more processes can be
@@ -72,7 +81,7 @@ class LocalProcess:
             _ = stack.callback(agent.forget_exit, key)
             try:
                 message, _ = await answer
-                process = cls(agent, key, _read_pid(message), status, pipes)
+                process = cls(agent, key, _read_pid(message), status, pipes, lasting)
             except RefusedError as error:
                 raise EngineError(f"the program could not be started: {error}") from error
             except wire.WireError as error:
@@ -83,6 +92,12 @@ class LocalProcess:
                 raise
             _ = stack.pop_all()
         return process
+
+    @classmethod
+    def outlasted(cls, agent: AgentClient, name: str) -> LocalProcess | None:
+        """Return the program of this name that outlasted another server, if it was running."""
+        found = agent.lasting(name)
+        return None if found is None else cls(agent, found.key, found.pid, found.exit_status)
 
     @property
     def pid(self) -> int:
@@ -140,9 +155,10 @@ class LocalProcess:
     async def discard(self) -> None:
         """Have all further output thrown away, inside of the sandbox."""
         outputs, self._outputs = self._outputs, {}
-        if outputs:
-            self._stop_reading(outputs)
-            self._agent.tell("drain", {}, list(outputs))
+        self._stop_reading(outputs)
+        if outputs or self._lasting is not None:
+            fields = {"process": self._key, "lasting": self._lasting}
+            self._agent.tell("drain", fields, list(outputs))
 
     async def close(self) -> None:
         """Give up all that is held; the program is killed if it still runs."""

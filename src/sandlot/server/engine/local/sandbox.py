@@ -35,6 +35,7 @@ from .service import RunningService
 __all__ = ["Freezer", "LocalSandbox", "Meter"]
 
 _MIB = 1024 * 1024
+_SERVICE = "service"
 _NO_SNAPSHOTS = "this engine cannot capture files"
 
 
@@ -96,7 +97,11 @@ class LocalSandbox:
         self._service: RunningService | None = None
         if service is not None:
             command = Command(service.argv, spec.env, spec.cwd)
-            self._service = RunningService(service, lambda: self.spawn(command))
+            self._service = RunningService(
+                service,
+                lambda: LocalProcess.start(agent, command, env, owner, _SERVICE),
+                self._find_service,
+            )
             agent.when_gone(self._service.stop)
 
     def __repr__(self) -> str:
@@ -115,6 +120,10 @@ class LocalSandbox:
     def rename(self, sandbox_id: str) -> None:
         """Answer to another id from now on."""
         self._spec = replace(self._spec, id=sandbox_id)
+
+    async def _find_service(self) -> LocalProcess | None:
+        await self._agent.wait_ready()
+        return LocalProcess.outlasted(self._agent, _SERVICE)
 
     async def wait_prepared(self) -> None:
         """Wait until its first user has nothing to wait for.

@@ -34,12 +34,19 @@ class RunningService:
     Args:
         service: What to run.
         start: Starts it in the sandbox.
+        find: Returns it if it runs already, and is prepared, when this is made.
     """
 
-    def __init__(self, service: Service, start: Callable[[], Awaitable[Process]]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        start: Callable[[], Awaitable[Process]],
+        find: Callable[[], Awaitable[Process | None]] | None = None,
+    ) -> None:
         self.port = service.port
         self._service = service
         self._start = start
+        self._find = find
         self._ready: asyncio.Future[None] = _promise()
         self._prepared = asyncio.Event()
         self._gone = asyncio.Event()
@@ -87,6 +94,7 @@ class RunningService:
         loop = asyncio.get_running_loop()
         delay = _FIRST_DELAY
         try:
+            await self._attend_found()
             while True:
                 began = loop.time()
                 await self._run_once()
@@ -112,7 +120,18 @@ class RunningService:
             return
         self._tail = b""
         self._gone.clear()
-        hearing = asyncio.create_task(self._hear(process))
+        await self._attend(process, asyncio.create_task(self._hear(process)))
+
+    async def _attend_found(self) -> None:
+        """Wait until the one has ended that was running already, if there is one."""
+        process = None if self._find is None else await self._find()
+        if process is not None:
+            self._ready.set_result(None)
+            self._prepared.set()
+            await self._attend(process, asyncio.create_task(_nothing()))
+
+    async def _attend(self, process: Process, hearing: asyncio.Task[None]) -> None:
+        """Wait until it has ended; it is heard meanwhile."""
         try:
             code = (await process.wait()).code
             was_ready = self._ready.done()
@@ -149,6 +168,10 @@ class RunningService:
     def _fail(self, error: EngineError) -> None:
         if not self._ready.done():
             self._ready.set_exception(error)
+
+
+async def _nothing() -> None:
+    """Have nothing to hear."""
 
 
 def _promise() -> asyncio.Future[None]:

@@ -111,6 +111,13 @@ class SqlSandboxes:
             rows = (await connection.execute(query)).mappings().all()
         return [_record(row) for row in rows]
 
+    async def living(self) -> Sequence[SandboxRecord]:
+        """Return all that count as live, of all teams."""
+        query = select(sandboxes).where(sandboxes.c.status.in_(LIVE_STATUSES))
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_record(row) for row in rows]
+
     async def mark_gone(self, reason: str, time: datetime) -> int:
         """Mark all that count as live as stopped, and return how many there were."""
         query = (
