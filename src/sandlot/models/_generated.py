@@ -1,7 +1,5 @@
 # Generated from internal/api/openapi.yaml by `make generate`. Do not edit.
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
