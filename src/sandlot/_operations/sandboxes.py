@@ -205,8 +205,14 @@ def ping(sandbox_id: str) -> Flow[None]:
 
 
 def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[Lease]:
-    """Begin a new period of the lease of a sandbox."""
-    request = Request("POST", at(sandbox_id, "lease"), harmless=True, timeout=timeout)
+    """Begin a new period of the lease of a sandbox.
+
+    Args:
+        sandbox_id: Which.
+        timeout: Seconds until it is given up, and not tried again, as that happens soon anyway.
+    """
+    again = timeout is None
+    request = Request("POST", at(sandbox_id, "lease"), harmless=again, timeout=timeout)
     try:
         return (yield from fetch(Lease, request))
     except ConflictError as exc:
