@@ -103,7 +103,10 @@ def _options(configuration: Configuration) -> Options:
     own: dict[str, Any] = configuration.model_dump(exclude={"owner_pid"}, exclude_none=True)
     own |= {"host": "127.0.0.1", "port": 0, "auth": "api-key"}
     own |= {"orphan_timeout_sec": 0.0, "keep_sandboxes": False}  # its sandboxes end with its owner
-    if not any(name.upper().startswith(ENVIRONMENT_PREFIX) for name in os.environ):
+    named = {name.upper() for name in os.environ}
+    if f"{ENVIRONMENT_PREFIX}NETWORKS" not in named:
+        own["networks"] = ["none", "outbound", "full"]  # only the owner can ask for any of them
+    if not any(name.startswith(ENVIRONMENT_PREFIX) for name in named):
         return Options.model_validate({"log_level": "warning", **own})
     from .settings import Settings  # slow to import, and seldom needed
 

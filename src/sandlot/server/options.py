@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-__all__ = ["ENVIRONMENT_PREFIX", "Options"]
+__all__ = ["ENVIRONMENT_PREFIX", "NetworkMode", "Options"]
 
 ENVIRONMENT_PREFIX: Final = "SANDLOT_SERVER_"
 """What the names of environment variables with options begin with."""
+
+NetworkMode = Literal["none", "outbound", "full"]
 
 
 def _default_data_dir() -> Path:
@@ -65,6 +68,16 @@ class Options(BaseModel):
     keep_sandboxes: bool = Field(
         default=False,
         description="At an orderly end too, leave the sandboxes to the next server for that long.",
+    )
+    networks: list[NetworkMode] = Field(
+        default=["none", "outbound"],
+        description="Network modes that sandboxes may be given, where they work: `none`;"
+        " `outbound`, the internet; `full`, ALL THAT THIS MACHINE CAN REACH, itself included.",
+    )
+    outbound_allow: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list[IPv4Network | IPv6Network],
+        description="Networks besides the internet that `outbound` may reach, for example"
+        " `10.1.0.0/16`. This machine's own addresses have to be named one by one.",
     )
     ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(

@@ -149,6 +149,8 @@ class ControlPlane:
             warm=_warm_specs(options.warm),
             warm_memory_mb=options.warm_memory_mb,
             orphan_timeout=options.orphan_timeout,
+            networks=options.networks,
+            outbound_allow=options.outbound_allow,
         )
         self._engine = engine
         await engine.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from .base import Engine, EngineError, SandboxSpec
@@ -10,6 +11,8 @@ from .local import LocalEngine
 from .process import ProcessEngine
 
 __all__ = ["make_engine"]
+
+Network = IPv4Network | IPv6Network
 
 
 def make_engine(
@@ -21,6 +24,8 @@ def make_engine(
     warm: Sequence[SandboxSpec] = (),
     warm_memory_mb: int = 1024,
     orphan_timeout: float = 0.0,
+    networks: Sequence[str] = ("none", "outbound"),
+    outbound_allow: Sequence[Network] = (),
 ) -> Engine:
     """Return an engine that is not started yet.
 
@@ -34,6 +39,8 @@ def make_engine(
         warm_memory_mb: How much memory those may use together, in MiB.
         orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
             0 they end with it, as those of the process engine always do.
+        networks: Network modes to offer, where they work.
+        outbound_allow: Networks besides the internet that the mode `outbound` may reach.
 
     Raises:
         EngineError: There is no such engine, or it cannot do that.
@@ -46,6 +53,8 @@ def make_engine(
             warm=warm,
             warm_memory_mb=warm_memory_mb,
             orphan_timeout=orphan_timeout,
+            networks=networks,
+            outbound_allow=outbound_allow,
         )
     if name == "process":
         if warm:

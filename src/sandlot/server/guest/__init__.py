@@ -6,6 +6,7 @@ package `guest`. The server talks to it through the messages of `wire` and nothi
 
 - `kernel`: system calls that Python has no function for.
 - `namespaces`, `mounts`, `privileges`, `seccomp`: the walls, one module each.
+- `netlink`, `nftables`, `routes`, `firewall`, `outlets`: the way to the internet, if there is one.
 - `processes`, `files`: what the agent does for the server.
 - `agent`, `zygote`: the two programs.
 - `removal`: deleting what hostile code left behind.

@@ -22,6 +22,7 @@ from types import FrameType
 from . import processes, wire
 from .dialing import dial
 from .files import Files
+from .outlets import Outlets
 
 __all__ = ["Agent", "listen_for_signals"]
 
@@ -48,6 +49,7 @@ class Agent:
         badness: Descriptor of this process's `oom_score_adj`, if commands shall be killed before
             the agent when memory runs out.
         line: Where new channels come from.
+        outlets: What there is for the internet, if the sandbox may reach it.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Agent:
         home: str,
         badness: int | None = None,
         line: socket.socket | None = None,
+        outlets: Outlets | None = None,
     ) -> None:
         self._sock: socket.socket | None = sock
         self._line = line
@@ -63,6 +66,8 @@ class Agent:
         self._badness = badness
         self._usual = 0 if badness is None else int(os.pread(badness, 16, 0))
         self._files = Files(home)
+        self._outlets = [] if outlets is None else outlets.for_server
+        self._listeners = {} if outlets is None else {s.fileno(): s for s in outlets.listeners}
         self._decoder = wire.Decoder()
         self._channels = wire.Decoder()
         self._lasting: dict[int, str] = {}
@@ -81,6 +86,7 @@ class Agent:
             "commit": self._commit,
             "abort": self._abort,
             "dial": self._dial,
+            "outlets": self._hand_out,
             "stop": self._stop,
             "continue": self._continue,
             "usage": self._usage,
@@ -91,7 +97,7 @@ class Agent:
         wakeup = listen_for_signals()
         _ = os.umask(0o022)
         os.chdir("/")
-        for fd in (wakeup, self._sock, self._line):
+        for fd in (wakeup, self._sock, self._line, *self._listeners):
             if fd is not None:
                 self._poll.register(fd, select.POLLIN)
         gc.freeze()
@@ -103,6 +109,8 @@ class Agent:
                     self._reap()
                 elif fd in self._drains:
                     self._swallow(fd)
+                elif fd in self._listeners:
+                    self._let_out(self._listeners[fd])
                 elif self._line is not None and fd == self._line.fileno():
                     if not self._change_servers(self._line):
                         return
@@ -313,6 +321,16 @@ class Agent:
 
     def _dial(self, _: int, message: wire.Message, __: list[int]) -> Answer:
         return {}, [dial(wire.integer(message, "port"), v6=wire.boolean(message, "v6"))]
+
+    def _hand_out(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
+        return {}, [os.dup(outlet.fileno()) for outlet in self._outlets]
+
+    def _let_out(self, listener: socket.socket) -> None:
+        """Pass a connection on that the server has asked for; if that fails, it is closed."""
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                self._tell({"event": "connection"}, [connection.fileno()])
 
     def _stop(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
         return {"done": processes.stop_everything()}, []

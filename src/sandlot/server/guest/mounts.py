@@ -79,6 +79,7 @@ class Layout:
         python: Directory of an interpreter to show as /opt/python.
         environment: Directory of a template's own programs to show as /opt/jupyter.
         links: Symbolic links to make in /opt/bin.
+        etc: Contents of files of /etc that are not the usual ones.
     """
 
     def __init__(
@@ -88,12 +89,14 @@ class Layout:
         python: str | None,
         environment: str | None,
         links: dict[str, str],
+        etc: dict[str, str],
     ) -> None:
         self.memory_mb = memory_mb
         self.hide_local = hide_local
         self.python = python
         self.environment = environment
         self.links = links
+        self.etc = etc
 
 
 def build_root(layout: Layout) -> None:
@@ -123,7 +126,7 @@ def build_root(layout: Layout) -> None:
         os.close(source)
     for name, target in layout.links.items():
         os.symlink(target, f"opt/bin/{name}")
-    _add_etc()
+    _add_etc(layout.etc)
     _add_proc()
     _add_devices(layout.memory_mb)
     for name, target in _LINKS.items():
@@ -159,7 +162,7 @@ def _add_system(hide_local: bool) -> None:
             _bind(f"/{name}", name)
 
 
-def _add_etc() -> None:
+def _add_etc(own: dict[str, str]) -> None:
     for name in _ETC:
         source = os.path.realpath(f"/etc/{name}")
         if os.path.isdir(source):
@@ -170,7 +173,7 @@ def _add_etc() -> None:
         else:
             continue
         _bind(source, f"etc/{name}")
-    for name, content in _ETC_OWN.items():
+    for name, content in {**_ETC_OWN, **own}.items():
         with open(f"etc/{name}", "w") as file:
             _ = file.write(content)
 

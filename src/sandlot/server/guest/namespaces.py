@@ -16,10 +16,9 @@ NAMES = ("cgroup", "ipc", "mount", "net", "pid", "user", "uts")
 USER = 1000
 """User and group inside a sandbox."""
 
-_ALL = (
+_ALWAYS = (
     kernel.CLONE_NEWCGROUP
     | kernel.CLONE_NEWIPC
-    | kernel.CLONE_NEWNET
     | kernel.CLONE_NEWNS
     | kernel.CLONE_NEWPID
     | kernel.CLONE_NEWUSER
@@ -32,13 +31,14 @@ _IFF_UP = 0x1
 _IFF_RUNNING = 0x40
 
 
-def enter() -> None:
-    """Enter new namespaces of every kind; that of processes takes in those started from now on.
+def enter(*, own_network: bool) -> None:
+    """Enter new namespaces; that of processes takes in those started from now on.
 
-    The one user that is mapped is the caller's own; nobody else exists inside.
+    They are of every kind, or of every kind but the network's, if that shall be the host's. The one
+    user that is mapped is the caller's own; nobody else exists inside.
     """
     uid, gid = os.getuid(), os.getgid()
-    kernel.unshare(_ALL)
+    kernel.unshare(_ALWAYS | (kernel.CLONE_NEWNET if own_network else 0))
     # user_namespaces(7): setgroups must be forbidden before an ordinary user may map a group
     for name, value in (
         ("setgroups", "deny"),

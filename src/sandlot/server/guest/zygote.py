@@ -26,6 +26,7 @@ from collections.abc import Callable
 
 from . import kernel, mounts, namespaces, privileges, removal, seccomp, unisolated, wire
 from .agent import Agent, listen_for_signals
+from .outlets import open_outlets
 from .rendezvous import Rendezvous
 
 __all__ = ["main"]
@@ -356,7 +357,7 @@ def _enter(message: wire.Message) -> None:
     uid = wire.optional_integer(message, "uid")
     if uid is not None:
         privileges.become(uid)
-    namespaces.enter()
+    namespaces.enter(own_network=wire.text(message, "network") != "full")
     kernel.die_with_parent(signal.SIGKILL)  # the change of user had undone it
 
 
@@ -365,7 +366,10 @@ def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | Non
     privileges.forget_descriptors(*(end.fileno() for end in (sock, line) if end is not None))
     os.setsid()
     kernel.set_hostname("sandbox")
-    namespaces.loopback_up()
+    network = wire.text(message, "network")
+    if network != "full":
+        namespaces.loopback_up()
+    outlets = open_outlets(v6=wire.boolean(message, "v6")) if network == "outbound" else None
     badness = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
     mounts.build_root(
         mounts.Layout(
@@ -374,12 +378,13 @@ def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | Non
             python=wire.optional_text(message, "python"),
             environment=wire.optional_text(message, "environment"),
             links=wire.text_mapping(message, "links"),
+            etc=wire.text_mapping(message, "etc"),
         )
     )
     privileges.set_limits(wire.integers(message, "limits"))
     privileges.renounce()
     kernel.die_with_parent(signal.SIGKILL)  # a change of rights may undo it
-    Agent(sock, mounts.HOME, badness, line).serve()
+    Agent(sock, mounts.HOME, badness, line, outlets).serve()
     os._exit(0)
 
 

@@ -88,6 +88,7 @@ class AgentClient:
         self._ready: asyncio.Future[None] = loop.create_future()
         self._gone = asyncio.Event()
         self._farewells: list[Callable[[], None]] = []
+        self._on_connection: Callable[[list[int]], None] | None = None
         self._channel = Channel(sock, self._take, self._end)
 
     @property
@@ -102,6 +103,10 @@ class AgentClient:
     def when_gone(self, callback: Callable[[], None]) -> None:
         """Have something done, at once, when the agent has ended or was let go."""
         self._farewells.append(callback)
+
+    def when_connected(self, callback: Callable[[list[int]], None]) -> None:
+        """Have connections taken that the agent's listener accepts; descriptors are taken over."""
+        self._on_connection = callback
 
     async def wait_ready(self) -> None:
         """Wait until the sandbox has been built, or has heard that there is another server.
@@ -174,6 +179,9 @@ class AgentClient:
                 fds = self._take_answer(message, fds)
             elif event == "exit":
                 self._take_exit(message)
+            elif event == "connection" and self._on_connection is not None:
+                taken, fds = fds, []
+                self._on_connection(taken)
             elif event == ("adopted" if self._adopted else "ready"):
                 self._take_lasting(message)
                 self._ready.set_result(None)

@@ -25,9 +25,11 @@ from sandlot.server.guest import mounts, namespaces, wire
 
 from .agent import AgentStartError
 from .cgroups import Cgroups, find_places
+from .destinations import Network
 from .group import FREEZE
 from .identities import Identities
 from .keeper import Keeper
+from .networks import Networks
 from .probe import explain
 from .records import Record
 from .sandbox import LocalSandbox
@@ -57,6 +59,8 @@ class LocalEngine:
         warm_memory_mb: How much memory those may use together, in MiB.
         orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
             0 they end with it.
+        networks: Network modes to offer, where they work.
+        outbound_allow: Networks besides the internet that the mode `outbound` may reach.
     """
 
     def __init__(
@@ -68,12 +72,15 @@ class LocalEngine:
         warm: Sequence[SandboxSpec] = (),
         warm_memory_mb: int = 1024,
         orphan_timeout: float = 0.0,
+        networks: Sequence[str] = ("none", "outbound"),
+        outbound_allow: Sequence[Network] = (),
     ) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
         self._outlived = orphan_timeout > 0
         self._keeper = Keeper(territory, _find_cgroups, kind="local", orphan_timeout=orphan_timeout)
         self._adopted: Sequence[Record] = ()
         self._identities = Identities.of_this_process()
+        self._networks = Networks(networks, outbound_allow)
         self._templates_dir = templates_dir
         self._templates = Templates({})
         self._warm_wanted = warm
@@ -120,6 +127,7 @@ class LocalEngine:
                 )
                 await self.destroy(record.spec.id)
             else:
+                self._networks.reconnect(record.spec.network, record.agent)
                 sandboxes.append(self._open(record, template))
         return sandboxes
 
@@ -143,8 +151,7 @@ class LocalEngine:
     async def create(self, spec: SandboxSpec) -> LocalSandbox:
         """Make a sandbox; it runs when this returns."""
         template = self._find_template(spec.template)
-        if spec.network != "none":
-            raise UnsuitableError(f"there is no network mode {spec.network!r}")
+        self._networks.check(spec.network, template)
         if spec.memory_mb < _LEAST_MEMORY_MB:
             raise UnsuitableError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
         self._keeper.check_new(spec.id)
@@ -202,6 +209,11 @@ class LocalEngine:
 
     async def _make(self, spec: SandboxSpec, template: Template) -> LocalSandbox:
         record = await self._keeper.create(spec, lambda new: self._prepare(spec, template, new))
+        try:
+            await self._networks.connect(spec.network, record.agent)
+        except BaseException:
+            await self.destroy(spec.id)
+            raise
         return self._open(record, template)
 
     def _open(self, record: Record, template: Template) -> LocalSandbox:
@@ -251,6 +263,7 @@ class LocalEngine:
             "links": dict(template.links),
             "limits": limits,
             "cgroups": [] if record.group is None else record.group.directories,
+            **self._networks.plan(spec.network),
         }
 
     async def _probe(self) -> None:
@@ -266,12 +279,21 @@ class LocalEngine:
                 raise EngineUnavailableError(str(error)) from error
             else:
                 await self.destroy(spec.id)
-                return
+                break
+        if "outbound" in self._networks.offered:
+            spec = replace(spec, id=f"probe-{secrets.token_hex(8)}", network="outbound")
+            try:
+                _ = await self.create(spec)
+            except EngineError as error:
+                self._networks.withdraw("outbound", str(error))
+            else:
+                await self.destroy(spec.id)
 
     def _describe(self) -> EngineCapabilities:
         controllers = self._keeper.cgroups.controllers
         missing = sorted({"memory", "pids", "cpu"} - controllers)
         reason = f"this server may not make control groups for {', '.join(missing)}"
+        reasons = [reason if missing else None, self._networks.reason]
         return EngineCapabilities(
             engine="local",
             level="full",
@@ -287,10 +309,10 @@ class LocalEngine:
             no_new_privileges=True,
             capabilities_dropped=True,
             private_uid=self._identities.are_private,
-            network=("none",),
+            network=self._networks.offered,
             pause="freeze" if FREEZE in controllers else "stop",
-            reason=reason if missing else None,
             reattach=self._outlived,
+            reason="; ".join(filter(None, reasons)) or None,
             missing=self._templates.missing,
         )
 
