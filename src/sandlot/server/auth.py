@@ -14,33 +14,18 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from .ids import new_id
 from .services.errors import UnauthorizedError
+from .services.principals import DEFAULT_SCOPES, DEFAULT_TEAM, Principal
 from .store.base import TeamRows
 from .store.records import ApiKeyRecord
 
-__all__ = ["DEFAULT_TEAM", "Authenticator", "Principal", "new_key"]
-
-DEFAULT_TEAM: Final = "team-0000000000000000000000000"
-"""The team that everything belongs to as long as there are no others."""
+__all__ = ["Authenticator", "new_key"]
 
 _REMEMBERED = 5.0  # seconds for which a key is not looked up again
 _REMEMBERED_COUNT = 10_000
 _TOUCH_INTERVAL = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking.
-
-    Attributes:
-        key_id: Id of the API key; None if none is needed.
-    """
-
-    team_id: str
-    key_id: str | None
 
 
 @dataclass(slots=True)
@@ -85,7 +70,7 @@ class Authenticator:
             UnauthorizedError: Nobody.
         """
         if not self._required:
-            return Principal(DEFAULT_TEAM, None)
+            return Principal("open", DEFAULT_TEAM)
         if key is None:
             raise UnauthorizedError("An API key is needed: send it as X-API-Key.")
         digest = _digest(key)
@@ -103,7 +88,14 @@ class Authenticator:
             raise UnauthorizedError("This API key is not known.")
         if len(self._known) >= _REMEMBERED_COUNT:
             self._known.clear()
-        known = _Known(Principal(record.team_id, record.id), now + _REMEMBERED)
+        principal = Principal(
+            "api_key",
+            record.team_id,
+            key_id=record.id,
+            scopes=DEFAULT_SCOPES,
+            name=record.name,
+        )
+        known = _Known(principal, now + _REMEMBERED)
         self._known[digest] = known
         return known
 

@@ -20,6 +20,7 @@ from .ids import new_id
 from .options import Options
 from .services.checkpoints import Checkpoints
 from .services.commands import Commands
+from .services.events import Events
 from .services.forks import Forks
 from .services.idempotency import Idempotency
 from .services.metrics import Metrics
@@ -59,6 +60,7 @@ class ControlPlane:
     Attributes:
         options: How it is to run.
         commands: Running commands.
+        events: Passes on what happens.
         stopping: Set when the server is about to stop.
         started_at: When this server started.
     """
@@ -78,6 +80,7 @@ class ControlPlane:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.commands = Commands()
+        self.events = Events()
         self.stopping = asyncio.Event()
         self.started_at = datetime.now(UTC)
         self._engine: Engine | None = None

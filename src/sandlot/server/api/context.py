@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from sandlot.server.auth import Principal
 from sandlot.server.ids import is_id
 from sandlot.server.plane import ControlPlane
 from sandlot.server.services.errors import (
@@ -16,6 +15,7 @@ from sandlot.server.services.errors import (
     InvalidRequestError,
 )
 from sandlot.server.services.live import LiveSandbox
+from sandlot.server.services.principals import Principal, act_as
 
 __all__ = ["Caller", "Plane", "RunningSandbox", "SandboxId", "check_sandbox_id"]
 
@@ -35,9 +35,10 @@ async def _caller(connection: HTTPConnection, plane: Plane) -> Principal:
     if plane.stopping.is_set():
         raise HostUnavailableError("The server is shutting down.")
     caller = await plane.auth.identify(connection.headers.get("x-api-key"))
-    if caller.key_id is None and "origin" in connection.headers:
+    if caller.kind == "open" and "origin" in connection.headers:
         # Any page that somebody on this machine looks at could send this without their knowledge.
         raise ForbiddenError("Web pages may only use a server that asks for a key.")
+    act_as(caller.actor)
     return caller
 
 

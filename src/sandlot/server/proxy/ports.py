@@ -67,7 +67,7 @@ class PortProxy:
         caller = await self._plane.auth.identify(None if key is None else key.decode("latin-1"))
         origin = headers.get(b"origin")
         own = f"{client.origin.scheme}://".encode() + address.host
-        if caller.key_id is None and origin not in (None, own):
+        if caller.kind == "open" and origin not in (None, own):
             # Any page that somebody on this machine looks at could send this without their
             # knowledge; but a page that came from this very port may use it.
             raise ForbiddenError("Web pages may only use a server that asks for a key.")
