@@ -8,6 +8,7 @@ the call, when the kernel refuses.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import struct
 
@@ -27,19 +28,27 @@ __all__ = [
     "MS_NOEXEC",
     "MS_NOSUID",
     "MS_PRIVATE",
+    "MS_RDONLY",
     "MS_REC",
+    "attach_tree",
     "become_subreaper",
     "clone_sibling",
+    "clone_tree",
     "detach_mount",
     "die_with_parent",
     "drop_capabilities",
+    "enter_namespace",
     "forbid_new_privileges",
     "install_filter",
+    "map_owner",
     "mount",
     "mount_setattr",
+    "open_beneath",
+    "owner_of_namespace",
     "pivot_root",
     "set_dumpable",
     "set_hostname",
+    "unmount",
     "unshare",
 ]
 
@@ -55,6 +64,7 @@ _CLONE_PARENT = 0x00008000
 _SIGCHLD = 17  # asm-generic/signal.h
 
 # linux/mount.h
+MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
@@ -64,11 +74,22 @@ MS_PRIVATE = 1 << 18
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
+_MOUNT_ATTR_IDMAP = 0x00100000
+_MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
+_OPEN_TREE_CLONE = 1
 _MNT_DETACH = 2  # include/linux/fs.h
 
 # linux/fcntl.h
 _AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
+
+# linux/openat2.h
+_RESOLVE_NO_XDEV = 0x01
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+
+_NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
@@ -86,9 +107,10 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_POSSIBLE_CAPABILITY = 63
 
 # arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h
+_UNIFIED = {"open_tree": 428, "move_mount": 429, "openat2": 437, "mount_setattr": 442}
 _NUMBERS = {
-    "x86_64": {"clone": 56, "pivot_root": 155, "mount_setattr": 442},
-    "aarch64": {"clone": 220, "pivot_root": 41, "mount_setattr": 442},
+    "x86_64": {"clone": 56, "pivot_root": 155, **_UNIFIED},
+    "aarch64": {"clone": 220, "pivot_root": 41, **_UNIFIED},
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -146,9 +168,68 @@ def mount_setattr(target: str, attributes: int, *, recursive: bool) -> None:
     )
 
 
+def map_owner(tree: int, users: int) -> None:
+    """Show the files of a detached mount as if they belonged to somebody else (Linux 5.12).
+
+    Args:
+        tree: Descriptor of the mount.
+        users: Descriptor of a user namespace whose map leads from the owner to who it shall be.
+    """
+    settings = struct.pack("QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, users)  # struct mount_attr
+    _ = _syscall(
+        "mount_setattr",
+        "mount_setattr(MOUNT_ATTR_IDMAP)",
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_uint(_AT_EMPTY_PATH),
+        ctypes.c_char_p(settings),
+        ctypes.c_size_t(len(settings)),
+    )
+
+
+def clone_tree(path: str) -> int:
+    """Return a descriptor of a new mount of a directory, which is attached nowhere (Linux 5.2)."""
+    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC)
+    return _syscall(
+        "open_tree", f"open_tree {path}", ctypes.c_int(_AT_FDCWD), os.fsencode(path), flags
+    )
+
+
+def attach_tree(tree: int, target: str) -> None:
+    """Attach a detached mount to a directory."""
+    _ = _syscall(
+        "move_mount",
+        f"move_mount to {target}",
+        ctypes.c_int(tree),
+        b"",
+        ctypes.c_int(_AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
+
+
+def unmount(target: str) -> None:
+    """umount2(2), refused (EBUSY) as long as anything of the mount is in use."""
+    _ = _check(_libc.umount2(os.fsencode(target), 0), f"umount {target}")
+
+
 def detach_mount(target: str) -> None:
     """umount2(2) with MNT_DETACH: out of sight at once, gone when unused."""
     _ = _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open what is below a directory, following no link and entering no other mount (Linux 5.6)."""
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_XDEV
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)  # struct open_how
+    return _syscall(
+        "openat2",
+        "openat2",
+        ctypes.c_int(directory),
+        os.fsencode(path),
+        ctypes.c_char_p(how),
+        ctypes.c_size_t(len(how)),
+    )
 
 
 def pivot_root() -> None:
@@ -159,6 +240,16 @@ def pivot_root() -> None:
 def unshare(flags: int) -> None:
     """Enter new namespaces."""
     _ = _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def enter_namespace(namespace: int, kind: int) -> None:
+    """setns(2)."""
+    _ = _check(_libc.setns(ctypes.c_int(namespace), ctypes.c_int(kind)), "setns")
+
+
+def owner_of_namespace(namespace: int) -> int:
+    """Return a descriptor of the user namespace that a namespace belongs to; ioctl_ns(2)."""
+    return fcntl.ioctl(namespace, _NS_GET_USERNS)
 
 
 def clone_sibling() -> int:

@@ -1,8 +1,7 @@
 """The zygote: a warm interpreter whose forks become sandboxes.
 
 The server starts it once, with an empty environment, and asks it for sandboxes. Each begins as a
-fork (the builder), which turns into an unprivileged user, enters new namespaces and starts PID 1 in
-them; PID 1 builds its own root, renounces all rights and serves as the agent. The zygote knows
+fork, the builder, which starts PID 1 of the sandbox in new namespaces and ends. The zygote knows
 every PID 1, since it is the parent of each, and when the server is gone, however that came about,
 it removes them and all that they had. If it was told to, it first waits a while for the next
 server, which gets all that the last one had: each agent is given a new channel over its line, a
@@ -24,9 +23,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import kernel, mounts, namespaces, privileges, removal, seccomp, unisolated, wire
-from .agent import Agent, listen_for_signals
-from .outlets import open_outlets
+from . import errands, privileges, removal, seccomp, wire
+from .agent import listen_for_signals
+from .builder import hear_birth, run_builder
 from .rendezvous import Rendezvous
 
 __all__ = ["main"]
@@ -40,6 +39,7 @@ class _Child:
         self.line = line
         self.pid = 0
         self.doomed = False
+        self.namespace: int | None = None  # of its mounts; errands enter it
 
 
 class _Succession:
@@ -62,6 +62,7 @@ class Zygote:
         self._names: dict[int, str] = {}
         self._births: dict[int, str] = {}
         self._builders: set[int] = set()
+        self._errands: dict[int, _Child | None] = {}
         # Ended before their pid was announced. A builder announces before it ends, so what is
         # neither a builder nor known is one of these.
         self._early: set[int] = set()
@@ -129,6 +130,8 @@ class Zygote:
             elif operation == "end":
                 self._succession = None
                 return False
+            elif operation == "errand":
+                self._send_out(message, fds)
         return True
 
     def _wait_for_another(self) -> bool:
@@ -210,10 +213,10 @@ class Zygote:
         if isolated and self._succession is not None:
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             mine.setblocking(False)
-        birth, announcement = os.pipe()
+        birth, announcement = (end.detach() for end in socket.socketpair())
         pid = os.fork()
         if pid == 0:
-            _run_builder(message, channel, theirs, announcement)
+            run_builder(message, channel, theirs, announcement)
         os.close(channel)
         os.close(announcement)
         if theirs is not None:
@@ -230,13 +233,13 @@ class Zygote:
             self._names[pid] = name
 
     def _learn_pid(self, birth: int) -> None:
-        data = os.read(birth, 4)
+        data, namespace = hear_birth(birth)
         self._poll.unregister(birth)
-        os.close(birth)
         name = self._births.pop(birth)
         child = self._children[name]
         pid = int.from_bytes(data, "big")
         # No bytes: the builder failed, and has told the server why.
+        child.namespace = namespace
         if pid == 0 or pid in self._early:
             self._early.discard(pid)
             self._forget(name)
@@ -258,22 +261,50 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            if pid in self._builders:
+            if pid in self._errands:
+                self._welcome(self._errands.pop(pid), status)
+            elif pid in self._builders:
                 self._builders.remove(pid)
             elif pid in self._names:
                 self._forget(self._names.pop(pid))
             elif self._births:
                 self._early.add(pid)
 
+    def _send_out(self, message: wire.Message, fds: list[int]) -> None:
+        """Have a fork do something, which tells the server itself how that went."""
+        if not fds:
+            return
+        (channel,) = fds
+        name = wire.optional_text(message, "id")
+        child = None if name is None else self._children.get(name)
+        pid = os.fork()
+        if pid == 0:
+            errands.run(
+                message,
+                channel,
+                0 if child is None else child.pid,
+                None if child is None else child.namespace,
+            )
+        os.close(channel)
+        self._errands[pid] = child
+
+    def _welcome(self, child: _Child | None, status: int) -> None:
+        """See how an errand ended; what it may have left in pieces must not live on."""
+        harmless = os.WIFEXITED(status) and os.WEXITSTATUS(status) != errands.HARM
+        if not harmless and child is not None and child in self._children.values():
+            _end(child)
+
     def _forget(self, name: str) -> None:
         child = self._children.pop(name)
         if child.line is not None:
             child.line.close()
+        if child.namespace is not None:
+            os.close(child.namespace)
         if child.doomed:
             self._tell_gone(name)
 
@@ -290,6 +321,8 @@ class Zygote:
             self._learn_pid(birth)
         for child in self._children.values():
             _end(child)
+        for errand in self._errands:
+            os.kill(errand, signal.SIGKILL)
         for cgroup in self._cgroups:
             # Before waiting: what is frozen dies only when this has thawed it.
             _attempt(removal.remove_cgroup, cgroup)
@@ -318,74 +351,6 @@ def _attempt(remove: Callable[[str], None], path: str) -> None:
         remove(path)
     except OSError:
         return
-
-
-def _run_builder(
-    message: wire.Message, channel: int, line: socket.socket | None, announcement: int
-) -> None:
-    """Become a sandbox; does not return."""
-    sock = socket.socket(fileno=channel)
-    try:
-        privileges.default_signals()
-        if not wire.boolean(message, "isolated"):
-            unisolated.serve(sock, wire.text(message, "home"))
-            os._exit(0)
-        kernel.die_with_parent(signal.SIGKILL)
-        _enter(message)
-        pid = kernel.clone_sibling()
-        if pid:
-            _ = os.write(announcement, pid.to_bytes(4, "big"))
-            os._exit(0)
-        _serve(message, sock, line)
-    except OSError as error:
-        call = error.filename or "agent"
-        failure = {"event": "failed", "call": str(call), "error": error.errno or 0}
-        wire.send(sock, {**failure, "text": error.strerror or str(error)})
-    finally:
-        os._exit(1)
-
-
-def _enter(message: wire.Message) -> None:
-    for cgroup in wire.strings(message, "cgroups"):
-        try:
-            with open(f"{cgroup}/cgroup.procs", "w") as file:
-                _ = file.write("0")
-        except OSError as error:
-            error.filename = cgroup  # a failed write does not tell
-            raise
-    os.chdir(wire.text(message, "home"))
-    uid = wire.optional_integer(message, "uid")
-    if uid is not None:
-        privileges.become(uid)
-    namespaces.enter(own_network=wire.text(message, "network") != "full")
-    kernel.die_with_parent(signal.SIGKILL)  # the change of user had undone it
-
-
-def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | None) -> None:
-    kernel.die_with_parent(signal.SIGKILL)
-    privileges.forget_descriptors(*(end.fileno() for end in (sock, line) if end is not None))
-    os.setsid()
-    kernel.set_hostname("sandbox")
-    network = wire.text(message, "network")
-    if network != "full":
-        namespaces.loopback_up()
-    outlets = open_outlets(v6=wire.boolean(message, "v6")) if network == "outbound" else None
-    badness = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
-    mounts.build_root(
-        mounts.Layout(
-            memory_mb=wire.integer(message, "memory_mb"),
-            hide_local=wire.boolean(message, "hide_local"),
-            python=wire.optional_text(message, "python"),
-            environment=wire.optional_text(message, "environment"),
-            links=wire.text_mapping(message, "links"),
-            etc=wire.text_mapping(message, "etc"),
-        )
-    )
-    privileges.set_limits(wire.integers(message, "limits"))
-    privileges.renounce()
-    kernel.die_with_parent(signal.SIGKILL)  # a change of rights may undo it
-    Agent(sock, mounts.HOME, badness, line, outlets).serve()
-    os._exit(0)
 
 
 def main(fd: int, lock: int) -> None:
