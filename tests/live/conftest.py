@@ -21,6 +21,7 @@ from sandlot.local import EmbeddedServer
 from tests.colours import Colour
 from tests.live.coding import Coding
 from tests.live.world import Live, Server, Traces, is_alive, until
+from tests.orphans import assert_no_orphans
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -63,6 +64,17 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     assert str(place) not in Path("/proc/self/mounts").read_text()
     assert not abandoned(cgroups() - groups)
     shutil.rmtree(place)
+
+
+@pytest.fixture(autouse=True)
+def no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing stays behind of servers that a test has in its temporary directory."""
+    if "tmp_path" not in request.fixturenames:
+        yield
+        return
+    place: Path = request.getfixturevalue("tmp_path")
+    yield
+    assert_no_orphans(place)
 
 
 @pytest.fixture(scope="package")

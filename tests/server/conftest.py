@@ -14,6 +14,19 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the helpers below
 from contract import Contract
 from harness import KEY, Box, ServerProcess, client_of, traces_of
 
+from tests.orphans import assert_no_orphans
+
+
+@pytest.fixture(autouse=True)
+def no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing stays behind of engines and servers that a test has in its temporary directory."""
+    if "tmp_path" not in request.fixturenames:
+        yield
+        return
+    place: Path = request.getfixturevalue("tmp_path")
+    yield
+    assert_no_orphans(place)
+
 
 @pytest.fixture(scope="session")
 def contract() -> Contract:

@@ -110,7 +110,7 @@ class LocalEngine:
             self._begin_warming()
         except BaseException:
             # A start that fails is no reason to lose sandboxes: another one may succeed.
-            await asyncio.shield(self.release() if self._keeper.records else self.close())
+            await asyncio.shield(self.release() if self._keeper.has_inherited else self.close())
             raise
         self._capabilities = self._describe()
 

@@ -53,6 +53,7 @@ class Keeper:
         self._records: dict[str, Record] = {}
         self._state: wire.Message = {"cgroups": []}
         self._zygote: Zygote | None = None
+        self._inherited = False
         self._reviving = asyncio.Lock()
 
     @property
@@ -69,6 +70,11 @@ class Keeper:
     def records(self) -> Sequence[Record]:
         """All sandboxes that there are at least in part."""
         return list(self._records.values())
+
+    @property
+    def has_inherited(self) -> bool:
+        """Whether it has sandboxes of an earlier life, or is about to."""
+        return self._inherited
 
     async def start(self) -> None:
         """Take the territory over, with a zygote that keeps it or else with a new one.
@@ -95,6 +101,7 @@ class Keeper:
             return False
         self._territory.share(legacy.lock)
         self._zygote = zygote
+        self._inherited = True
         try:
             self._cgroups = Cgroups.restored(wire.mappings(legacy.state, "cgroups"))
         except wire.WireError as error:
