@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from sandlot.models import (
@@ -78,7 +79,6 @@ _FEATURES: Final = [
 
 def sandbox_view(record: SandboxRecord, engine: EngineCapabilities) -> SandboxInfo:
     """Show a sandbox, and while it lives what is enforced for it."""
-    isolated = isolation.for_network(engine, record.network)
     return SandboxInfo(
         id=record.id,
         status=record.status,
@@ -97,7 +97,7 @@ def sandbox_view(record: SandboxRecord, engine: EngineCapabilities) -> SandboxIn
         cwd=record.cwd,
         network=record.network,
         snapshot=record.snapshot,
-        isolation=isolation_view(isolated) if record.status in LIVE_STATUSES else None,
+        isolation=_isolation_of(engine, record.network) if record.status in LIVE_STATUSES else None,
         created_at=record.created_at,
         started_at=record.started_at,
         last_active_at=record.last_active_at,
@@ -136,6 +136,12 @@ def isolation_view(engine: EngineCapabilities) -> Isolation:
         enforced=isolation.enforced(engine),
         reason=engine.reason,
     )
+
+
+@lru_cache(maxsize=8)
+def _isolation_of(engine: EngineCapabilities, network: str) -> Isolation:
+    """Show what is enforced for sandboxes with this network mode; lists show it over and over."""
+    return isolation_view(isolation.for_network(engine, network))
 
 
 def snapshot_view(record: SnapshotRecord) -> SnapshotInfo:

@@ -18,9 +18,9 @@ class EnforcedLimits:
     disk: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EngineCapabilities:
-    """What an engine enforces here and now.
+    """What an engine enforces here and now; two are the same only if they are one.
 
     Attributes:
         engine: Name of the engine.
