@@ -53,6 +53,7 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("TMPDIR", str(place))
         patch.setattr(tempfile, "tempdir", None)
+        patch.setenv("SANDLOT_SERVER_WARM_ADAPT", "false")  # what is there is what was asked for
         libc = ctypes.CDLL(None)
         assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
         before = {child.pid for child in psutil.Process().children(recursive=True)}

@@ -38,7 +38,11 @@ class ServerProcess:
         command = [sys.executable, "-m", "sandlot.server"]
         for name, value in arguments.items():
             command += [f"--{name}", *([value] if value else [])]
-        environment = {**os.environ, "SANDLOT_SERVER_API_KEY": KEY}
+        environment = {
+            "SANDLOT_SERVER_WARM_ADAPT": "false",  # what is there is what was asked for
+            **os.environ,
+            "SANDLOT_SERVER_API_KEY": KEY,
+        }
         if not with_key:
             del environment["SANDLOT_SERVER_API_KEY"]
         self.process = subprocess.Popen(

@@ -56,6 +56,10 @@ class Options(BaseModel):
         description="How many sandboxes of which templates to keep prepared, for example"
         " `python-jupyter=2`; those that are asked for with nothing but a template get one.",
     )
+    warm_adapt: bool = Field(
+        default=True,
+        description="Whether to keep prepared, for some minutes, what is asked for repeatedly.",
+    )
     warm_memory_mb: int = Field(
         default=1024, gt=0, description="MiB of memory that prepared sandboxes may use together."
     )

@@ -151,6 +151,7 @@ class ControlPlane:
             templates_dir=options.templates_dir,
             warm=_warm_specs(options.warm),
             warm_memory_mb=options.warm_memory_mb,
+            warm_adapt=options.warm_adapt,
             orphan_timeout=options.orphan_timeout,
             networks=options.networks,
             outbound_allow=options.outbound_allow,

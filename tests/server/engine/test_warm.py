@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -44,12 +46,16 @@ def open_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenEngine:
     monkeypatch.setattr(warm_module, "_INTERVAL", 0.05)
     monkeypatch.setattr(warm_module, "_BUSY", 0.01)
     monkeypatch.setattr(warm_module, "_FIRST_DELAY", 0.01)
+    monkeypatch.setattr(warm_module, "_GLANCE", 0.0)
+    monkeypatch.setattr(warm_module, "_SPARE", 0.0)  # the machine may have other things to do
 
     @contextlib.asynccontextmanager
     async def open_engine(
-        *wanted: SandboxSpec, memory_mb: int = 1024
+        *wanted: SandboxSpec, memory_mb: int = 1024, adapt: bool = False
     ) -> AsyncIterator[LocalEngine]:
-        engine = LocalEngine(tmp_path / "data", warm=wanted, warm_memory_mb=memory_mb)
+        engine = LocalEngine(
+            tmp_path / "data", warm=wanted, warm_memory_mb=memory_mb, warm_adapt=adapt
+        )
         await engine.start()
         try:
             yield engine
@@ -102,10 +108,8 @@ async def test_a_prepared_sandbox_is_handed_out_under_the_name_that_was_asked_fo
         SandboxSpec("x", "minimal", 1, 65, 64),
         SandboxSpec("x", "minimal", 2, 64, 64),
         SandboxSpec("x", "base-python", 1, 64, 64),
-        SandboxSpec("x", "minimal", 1, 64, 64, env={"A": "1"}),
-        SandboxSpec("x", "minimal", 1, 64, 64, cwd="/tmp"),
     ],
-    ids=["disk", "memory", "processors", "template", "variables", "directory"],
+    ids=["disk", "memory", "processors", "template"],
 )
 async def test_what_prepared_sandboxes_are_not_for(
     open_engine: OpenEngine, other: SandboxSpec
@@ -116,6 +120,20 @@ async def test_what_prepared_sandboxes_are_not_for(
         assert pool(engine).ready == 1
         _ = await engine.create(named("y", MINIMAL))
         assert pool(engine).ready == 0
+
+
+@pytest.mark.parametrize("fields", [{"env": {"A": "1"}}, {"cwd": "/tmp"}], ids=["env", "cwd"])
+async def test_what_only_services_see_matters_only_to_them(
+    open_engine: OpenEngine, fields: dict[str, Any]
+) -> None:
+    async with open_engine(MINIMAL) as engine:
+        await prepared(engine)
+        _ = await engine.create(replace(MINIMAL, id="x", **fields))
+        assert pool(engine).ready == 0
+    async with open_engine(SPEC) as engine:
+        await prepared(engine)
+        _ = await engine.create(replace(SPEC, id="x", **fields))
+        assert pool(engine).ready == 1
 
 
 async def test_names_of_one_template(open_engine: OpenEngine) -> None:
@@ -137,10 +155,10 @@ async def test_another_one_is_prepared(open_engine: OpenEngine) -> None:
 
 
 async def test_users_come_first(open_engine: OpenEngine, tmp_path: Path) -> None:
-    """While a sandbox that was handed out is busy, no other one is prepared."""
-    async with open_engine(MINIMAL) as engine:
+    """While a sandbox that was handed out is busy, no other one with a service is prepared."""
+    async with open_engine(SPEC) as engine:
         await prepared(engine)
-        sandbox = await engine.create(named("busy", MINIMAL))
+        sandbox = await engine.create(named("busy"))
         box = Box(engine, sandbox, tmp_path)
         process = await box.start_shell("while :; do :; done")
         others = [await engine.create(named(name, MINIMAL)) for name in "ab"]
@@ -157,9 +175,10 @@ async def test_one_that_dies_is_replaced(open_engine: OpenEngine) -> None:
     async with open_engine(MINIMAL) as engine:
         await prepared(engine)
         first = pool(engine)._places[0].sandbox
-        assert first is not None
         await engine.destroy(first.id)
-        await eventually(lambda: pool(engine)._places[0].sandbox not in (None, first))
+        await eventually(
+            lambda: [each.sandbox for each in pool(engine)._places] not in ([], [first])
+        )
 
 
 async def test_what_cannot_be_prepared_is_tried_less_and_less_often(
@@ -200,6 +219,77 @@ async def test_memory_that_is_not_enough_for_one(
         async with notebook(sandbox) as client:
             assert await client.run(await client.start(), "40 + 2") == "42"
     assert caplog.text.count("would use more memory") == 1
+
+
+async def test_what_is_asked_for_repeatedly_is_prepared(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(warm_module, "_LOOK", 0.05)
+    async with open_engine(adapt=True) as engine:
+        loop = asyncio.get_running_loop()
+        for name in "abcd":
+            _ = await engine.create(named(name, MINIMAL))
+        await prepared(engine, 2)
+        _ = await engine.create(named("another", replace(MINIMAL, memory_mb=65)))
+        await prepared(engine, 2)
+        (before, _) = (place.sandbox for place in pool(engine)._places)
+        mine = await engine.create(replace(MINIMAL, id="mine", env={"A": "1"}))
+        assert mine is before
+        await prepared(engine, 3)
+        # Hours later nobody wants them any more.
+        now = loop.time()
+        monkeypatch.setattr(pool(engine), "_loop", Later(loop, now + 3600))
+        await prepared(engine, 0)
+        await eventually(lambda: len(os.listdir(tmp_path / "data" / "sandboxes")) == 6)
+        assert not mine.gone
+
+
+async def test_what_has_a_service_is_prepared_with_caution(open_engine: OpenEngine) -> None:
+    async with open_engine(adapt=True) as engine:
+        for name in "abcde":
+            _ = await engine.create(named(name))
+            await engine.destroy(name)
+        await prepared(engine, 1)
+
+
+async def test_a_machine_that_is_busy_is_left_alone(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = [0, 0]
+
+    def busy() -> tuple[int, int]:
+        ticks[1] += 100
+        return ticks[0], ticks[1]
+
+    monkeypatch.setattr(warm_module, "_ticks", busy)
+    async with open_engine(adapt=True) as engine:
+        monkeypatch.setattr(warm_module, "_SPARE", 0.1)
+        monkeypatch.setattr(warm_module, "_RESPECT", 10**6)
+        for name in "abcd":
+            _ = await engine.create(named(name, MINIMAL))
+        await eventually(lambda: ticks[1] > 1000)
+        assert pool(engine).ready == 0
+        monkeypatch.setattr(warm_module, "_SPARE", 0.0)
+        await prepared(engine, 2)
+
+
+async def test_what_is_asked_for_once_is_not(open_engine: OpenEngine) -> None:
+    async with open_engine(adapt=True) as engine:
+        _ = await engine.create(named("a", MINIMAL))
+        _ = await engine.create(named("b", replace(MINIMAL, memory_mb=65)))
+        await asyncio.sleep(0.3)  # time enough to prepare several
+        assert pool(engine).ready == 0
+
+
+class Later:
+    """An event loop whose clock is ahead."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        self._loop = loop
+        self._ahead = now - loop.time()
+
+    def time(self) -> float:
+        return self._loop.time() + self._ahead
 
 
 async def test_nothing_is_carried_over(open_engine: OpenEngine, tmp_path: Path) -> None:

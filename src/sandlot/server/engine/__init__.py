@@ -23,6 +23,7 @@ def make_engine(
     templates_dir: Path | None = None,
     warm: Sequence[SandboxSpec] = (),
     warm_memory_mb: int = 1024,
+    warm_adapt: bool = False,
     orphan_timeout: float = 0.0,
     networks: Sequence[str] = ("none", "outbound"),
     outbound_allow: Sequence[Network] = (),
@@ -36,7 +37,8 @@ def make_engine(
         ephemeral: Whether the directory is removed when the engine ends, however that comes about.
         templates_dir: Directory of installed templates to search before the usual ones.
         warm: What sandboxes to keep prepared, one by one.
-        warm_memory_mb: How much memory those may use together, in MiB.
+        warm_memory_mb: How much memory prepared ones may use together, in MiB.
+        warm_adapt: Whether to keep prepared what has been asked for lately, too.
         orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
             0 they end with it, as those of the process engine always do.
         networks: Network modes to offer, where they work.
@@ -52,6 +54,7 @@ def make_engine(
             templates_dir=templates_dir,
             warm=warm,
             warm_memory_mb=warm_memory_mb,
+            warm_adapt=warm_adapt,
             orphan_timeout=orphan_timeout,
             networks=networks,
             outbound_allow=outbound_allow,

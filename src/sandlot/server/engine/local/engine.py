@@ -25,6 +25,7 @@ from sandlot.server.guest import mounts, namespaces, wire
 
 from .agent import AgentStartError
 from .cgroups import Cgroups, find_places
+from .demand import Demand
 from .destinations import Network
 from .group import FREEZE
 from .identities import Identities
@@ -56,7 +57,8 @@ class LocalEngine:
         ephemeral: Whether the directory is removed with the engine.
         templates_dir: Directory of installed templates to search before the usual ones.
         warm: What sandboxes to keep prepared, one by one.
-        warm_memory_mb: How much memory those may use together, in MiB.
+        warm_memory_mb: How much memory prepared ones may use together, in MiB.
+        warm_adapt: Whether to keep prepared what has been asked for lately, too.
         orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
             0 they end with it.
         networks: Network modes to offer, where they work.
@@ -71,6 +73,7 @@ class LocalEngine:
         templates_dir: Path | None = None,
         warm: Sequence[SandboxSpec] = (),
         warm_memory_mb: int = 1024,
+        warm_adapt: bool = False,
         orphan_timeout: float = 0.0,
         networks: Sequence[str] = ("none", "outbound"),
         outbound_allow: Sequence[Network] = (),
@@ -85,6 +88,7 @@ class LocalEngine:
         self._templates = Templates({})
         self._warm_wanted = warm
         self._warm_memory_mb = warm_memory_mb
+        self._demand = Demand(adapt=warm_adapt)
         self._warm: WarmSandboxes | None = None
         self._capabilities: EngineCapabilities | None = None
 
@@ -155,7 +159,7 @@ class LocalEngine:
         if spec.memory_mb < _LEAST_MEMORY_MB:
             raise UnsuitableError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
         self._keeper.check_new(spec.id)
-        return await self._take_warm(spec) or await self._make(spec, template)
+        return await self._take_warm(spec, template) or await self._make(spec, template)
 
     async def destroy(self, sandbox_id: str) -> None:
         """Kill a sandbox and remove its files; an unknown one is no error."""
@@ -181,23 +185,23 @@ class LocalEngine:
         Raises:
             UnknownTemplateError: There is no template for them.
         """
-        wanted = [replace(spec, template=self._canonical(spec)) for spec in self._warm_wanted]
+        for spec in self._warm_wanted:
+            kind = self._find_template(spec.template)
+            wanted = replace(spec, template=self._templates.canonical(spec.template))
+            self._demand.keep(wanted, serves=kind.service is not None)
 
         async def make(spec: SandboxSpec) -> LocalSandbox:
             return await self._make(spec, self._find_template(spec.template))
 
-        self._warm = WarmSandboxes(wanted, self._warm_memory_mb, make, self.destroy)
+        self._warm = WarmSandboxes(self._demand, self._warm_memory_mb, make, self.destroy)
         self._warm.start()
 
-    def _canonical(self, spec: SandboxSpec) -> str:
-        _ = self._find_template(spec.template)
-        return self._templates.canonical(spec.template)
-
-    async def _take_warm(self, spec: SandboxSpec) -> LocalSandbox | None:
+    async def _take_warm(self, spec: SandboxSpec, template: Template) -> LocalSandbox | None:
         """Return a prepared sandbox, if there is one like that."""
-        if self._warm is None:
+        if self._warm is None or not self._can_prepare(spec):
             return None
-        sandbox = self._warm.take(replace(spec, template=self._canonical(spec)))
+        wanted = replace(spec, template=self._templates.canonical(spec.template))
+        sandbox = self._warm.take(wanted, serves=template.service is not None)
         if sandbox is not None:
             try:
                 self._keeper.rename(sandbox.id, spec.id)
@@ -206,6 +210,10 @@ class LocalEngine:
                 raise
             sandbox.rename(spec.id)
         return sandbox
+
+    def _can_prepare(self, spec: SandboxSpec) -> bool:
+        """Whether sandboxes like this may be made before they are asked for: cheaply, that is."""
+        return spec.snapshot is None or self.capabilities.snapshot == "overlay"
 
     async def _make(self, spec: SandboxSpec, template: Template) -> LocalSandbox:
         record = await self._keeper.create(spec, lambda new: self._prepare(spec, template, new))
