@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from .channels import ChannelRows, DeliveryRows
 from .records import (
     ApiKeyRecord,
     IdempotencyRecord,
@@ -35,7 +36,7 @@ class StoreUnavailableError(Exception):
 
 
 class NameTakenError(Exception):
-    """A live sandbox, or a snapshot, of the team has this name."""
+    """A live sandbox, a snapshot or a channel of the team has this name."""
 
 
 class SandboxRows(Protocol):
@@ -204,6 +205,16 @@ class Store(Protocol):
     @property
     def stats(self) -> StatsRows:
         """Those of what teams ran."""
+        ...
+
+    @property
+    def channels(self) -> ChannelRows:
+        """Those of channels."""
+        ...
+
+    @property
+    def deliveries(self) -> DeliveryRows:
+        """Those of deliveries to channels."""
         ...
 
     async def close(self) -> None:

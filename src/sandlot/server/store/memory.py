@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .base import NameTakenError
+from .memory_channels import MemoryChannels, MemoryDeliveries
 from .records import (
     LIVE_STATUSES,
     ApiKeyRecord,
@@ -34,6 +35,8 @@ class MemoryStore:
         self.teams = _Teams()
         self.idempotency = _Idempotency()
         self.stats = _Stats()
+        self.channels = MemoryChannels()
+        self.deliveries = MemoryDeliveries(self.channels)
 
     async def close(self) -> None:
         """Do nothing."""

@@ -34,7 +34,9 @@ class Database:
         sqlite = url.startswith("sqlite")
         # SQLite has one writer at a time: waiting for a connection is fairer and cheaper than for
         # its lock.
-        engine = create_async_engine(url, **({"pool_size": 1, "max_overflow": 0} if sqlite else {}))
+        pool = {"pool_size": 1, "max_overflow": 0} if sqlite else {}
+        # What fails is logged, and there are secrets among the parameters.
+        engine = create_async_engine(url, hide_parameters=True, **pool)
         if sqlite:
             _make_private(engine.url.database)
             event.listen(engine.sync_engine, "connect", _configure_sqlite)

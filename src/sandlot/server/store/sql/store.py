@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..base import StoreUnavailableError
+from .channels import SqlChannels, SqlDeliveries
 from .database import Database
 from .idempotency import SqlIdempotency
 from .sandboxes import SqlSandboxes
@@ -24,6 +25,8 @@ class SqlStore:
         self.teams = SqlTeams(database)
         self.idempotency = SqlIdempotency(database)
         self.stats = SqlStats(database)
+        self.channels = SqlChannels(database)
+        self.deliveries = SqlDeliveries(database)
         self._database = database
 
     @classmethod

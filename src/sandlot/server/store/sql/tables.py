@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     text,
 )
@@ -31,6 +32,8 @@ __all__ = [
     "HEAD",
     "alembic_version",
     "api_keys",
+    "channels",
+    "deliveries",
     "idempotency_keys",
     "metadata",
     "sandbox_labels",
@@ -40,7 +43,7 @@ __all__ = [
     "teams",
 ]
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -190,6 +193,53 @@ stats_samples = Table(
     Column("running", Integer, nullable=False),
     Column("vcpus", Integer, nullable=False),
     Column("memory_mb", Integer, nullable=False),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", String(28), primary_key=True),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Index("uq_channels_name", "team_id", "name", unique=True),
+)
+
+_PENDING = text("next_attempt_at IS NOT NULL")
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("channel_id", String(28), ForeignKey("channels.id", ondelete="CASCADE"), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcTime),
+    Column("last_attempt_at", UtcTime),
+    Column("response_status", Integer),
+    Column("error", String),
+    Index("ix_deliveries_newest", "channel_id", "created_at", "id"),
+    # However many have been delivered, those that have not are found at once.
+    Index(
+        "ix_deliveries_due",
+        "next_attempt_at",
+        "id",
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    ),
+    Index(
+        "ix_deliveries_waiting",
+        "channel_id",
+        sqlite_where=_PENDING,
+        postgresql_where=_PENDING,
+    ),
 )
 
 # Alembic's own table, made here so that a new database need not import Alembic.
