@@ -95,7 +95,8 @@ def test_meter_of_version_2(tmp_path: Path) -> None:
     _ = (part.path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
     _ = (part.path / "memory.current").write_text("1000\n")
     _ = (part.path / "memory.stat").write_text("anon 5\ninactive_file 400\n")
-    assert Group([part]).measure() == (1.5, 600)
+    group = Group([part])
+    assert (group.measure_cpu(), group.measure_memory()) == (1.5, 600)
 
 
 def test_meter_of_version_1(tmp_path: Path) -> None:
@@ -104,7 +105,8 @@ def test_meter_of_version_1(tmp_path: Path) -> None:
     _ = (part.path / "cpuacct.usage").write_text("2500000000\n")
     _ = (part.path / "memory.usage_in_bytes").write_text("1000\n")
     _ = (part.path / "memory.stat").write_text("cache 5\ntotal_inactive_file 1400\n")
-    assert Group([part]).measure() == (2.5, 0)
+    group = Group([part])
+    assert (group.measure_cpu(), group.measure_memory()) == (2.5, 0)
 
 
 def test_freezing_that_does_not_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,10 +136,6 @@ class Group:
             with contextlib.suppress(FileNotFoundError):
                 _write(part, *_THAW[part.version])
 
-    def measure(self) -> tuple[float, int]:
-        """Return the seconds of CPU time used and the bytes of memory in use."""
-        return self._measure_cpu(), self._measure_memory()
-
     def remove(self) -> None:
         """Kill what is left in the groups and remove them.
 
@@ -149,7 +145,8 @@ class Group:
         for part in self._parts:
             removal.remove_cgroup(str(part.path))
 
-    def _measure_cpu(self) -> float:
+    def measure_cpu(self) -> float:
+        """Return the seconds of CPU time used."""
         part = self._by_controller.get("cpuacct")
         if part is not None:
             return int(_read(part, "cpuacct.usage")) / 1e9
@@ -158,7 +155,8 @@ class Group:
                 return _statistics(part, "cpu.stat").get("usage_usec", 0) / 1e6
         return sum(sum(map(int, fields[11:15])) for fields in self._process_table()) / _TICKS
 
-    def _measure_memory(self) -> int:
+    def measure_memory(self) -> int:
+        """Return the bytes of memory in use."""
         part = self._by_controller.get("memory")
         if part is None:
             return sum(int(fields[21]) for fields in self._process_table()) * _PAGE

@@ -28,11 +28,12 @@ from .agent import AgentClient, RefusedError
 from .connections import Connections
 from .disk import DiskMeter
 from .files import LocalReader, LocalWriter
+from .gauge import Gauge, Meter
 from .process import LocalProcess
 from .recipes import Service
 from .service import RunningService
 
-__all__ = ["Freezer", "LocalSandbox", "Meter"]
+__all__ = ["Freezer", "LocalSandbox"]
 
 _MIB = 1024 * 1024
 _SERVICE = "service"
@@ -48,14 +49,6 @@ class Freezer(Protocol):
 
     async def thaw(self) -> None:
         """Let everything run on."""
-        ...
-
-
-class Meter(Protocol):
-    """Measures a sandbox from outside."""
-
-    def measure(self) -> tuple[float, int]:
-        """Return the seconds of CPU time used and the bytes of memory in use."""
         ...
 
 
@@ -91,8 +84,8 @@ class LocalSandbox:
         self._owner = owner
         self._limit = spec.disk_mb * _MIB if limit_files else None
         self._freezer = freezer
-        self._meter = meter
         self._disk = DiskMeter(home)
+        self._gauge = None if meter is None else Gauge(meter, self._disk)
         self._connections = Connections(agent)
         self._service: RunningService | None = None
         if service is not None:
@@ -193,10 +186,12 @@ class LocalSandbox:
     async def usage(self) -> Usage:
         """Measure the use of resources."""
         self._check_alive()
+        if self._gauge is not None:
+            usage = await self._gauge.measure()
+            self._check_alive()
+            return usage
         disk = await self._disk.measure()
         self._check_alive()
-        if self._meter is not None:
-            return Usage(*self._meter.measure(), disk)
         message, _ = await self._ask("usage")
         return Usage(
             wire.number(message, "cpu_seconds"), wire.integer(message, "memory_bytes"), disk
