@@ -1,6 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh clone with Python 3.11 and pip.
 .DEFAULT_GOAL := check
-.PHONY: setup templates generate lint format typecheck test check demo bench clean
+.PHONY: setup templates generate lint format typecheck static ruff mypy pyright public-types \
+	generated test check demo bench clean
 
 export UV_COMPILE_BYTECODE = 1
 UV  := $(shell command -v uv 2>/dev/null || echo python3 -m uv)
@@ -16,28 +17,46 @@ templates: .venv/.ready
 	$(UV) sync --quiet --all-extras
 	@touch $@
 
-generate: setup
+generate: .venv/.ready
 	$(RUN) python internal/api/generate.py
 
-lint: setup
-	$(RUN) ruff check
-	$(RUN) ruff format --check
+lint: ruff
 
-format: setup
+format: .venv/.ready
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-typecheck: setup
+typecheck: mypy pyright public-types
+
+# All that is checked without running anything. `make -j2 static` checks it side by side.
+static: mypy pyright public-types generated ruff
+
+ruff: .venv/.ready
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+mypy: .venv/.ready
 	$(RUN) mypy
+
+pyright: .venv/.ready
 	$(RUN) pyright
+
+public-types: .venv/.ready
 	$(RUN) python internal/verify_types.py
 
-test: setup
-	$(RUN) pytest
-
-check: lint typecheck
+generated: .venv/.ready
 	$(RUN) python internal/api/generate.py --check
-	$(RUN) pytest
+
+test: setup
+	$(RUN) pytest --numprocesses 2 --durations 25
+
+# Everything is checked whatever fails; what failed is said once more at the end.
+check: setup
+	@failed=; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target static \
+	    || failed="$$failed static"; \
+	$(MAKE) --no-print-directory test || failed="$$failed test"; \
+	test -z "$$failed" || { echo "FAILED:$$failed (the reasons are above)" >&2; exit 1; }
 
 demo: setup
 	$(RUN) python examples/quickstart.py

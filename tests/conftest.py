@@ -1,13 +1,83 @@
-"""What all tests share: coroutine functions are tests too, and no configuration leaks in."""
+"""What all tests share: coroutine functions are tests too, and no configuration leaks in.
+
+With `pytest -n 2` they run side by side in two processes, except for those that are marked `alone`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import inspect
 import os
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+
+class Turns:
+    """Who may run when tests run side by side: all together, or one that must be alone.
+
+    Each passes the gate to get into the room and keeps the gate until it is in, so that one that
+    must be alone is not kept waiting by newcomers. Locks on parts of a file end with their process,
+    and what a test starts does not inherit them (fcntl_locking(2)).
+    """
+
+    _GATE, _ROOM = 0, 1
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDWR)
+
+    @contextmanager
+    def take(self, *, alone: bool) -> Iterator[None]:
+        """Wait for a turn and take it."""
+        self._lock(self._GATE, fcntl.LOCK_EX)
+        try:
+            self._lock(self._ROOM, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        finally:
+            self._lock(self._GATE, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            self._lock(self._ROOM, fcntl.LOCK_UN)
+
+    def _lock(self, part: int, kind: int) -> None:
+        fcntl.lockf(self._file, kind, 1, part)
+
+
+_turns_file = pytest.StashKey[str]()
+_turns = pytest.StashKey[Turns]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (told := getattr(config, "workerinput", None)) is not None:
+        config.stash[_turns] = Turns(told["turns"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process that runs tests where it meets the others."""
+    if _turns_file not in node.config.stash:
+        descriptor, node.config.stash[_turns_file] = tempfile.mkstemp(prefix="sandlot-turns-")
+        os.close(descriptor)
+    node.workerinput["turns"] = node.config.stash[_turns_file]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (path := config.stash.get(_turns_file, None)) is not None:
+        os.unlink(path)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test, with all that it sets up, in its turn. Waiting does not count as its time."""
+    if (turns := item.config.stash.get(_turns, None)) is None:
+        return (yield)
+    with turns.take(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -359,14 +359,18 @@ def test_user_code_sees_nothing_of_it(python: Any) -> None:
         kernel.close()
 
 
+@pytest.mark.alone
 def test_it_is_there_in_no_time(kernel: Kernel) -> None:
-    done = kernel.run(
-        "import sys, time\nold = sys.modules.pop('_sandlot_inside')\n"
-        f"start = time.perf_counter()\nexec({_preparation()!a})\n"
-        "taken = time.perf_counter() - start\nsys.modules['_sandlot_inside'] = old\ntaken"
-    )
-    assert done.text is not None, done.error
-    assert float(done.text) < 0.1  # it takes 3 ms, on a quiet machine
+    taken: list[float] = []
+    for _ in range(3):
+        done = kernel.run(
+            "import sys, time\nold = sys.modules.pop('_sandlot_inside')\n"
+            f"start = time.perf_counter()\nexec({_preparation()!a})\n"
+            "taken = time.perf_counter() - start\nsys.modules['_sandlot_inside'] = old\ntaken"
+        )
+        assert done.text is not None, done.error
+        taken.append(float(done.text))
+    assert min(taken) < 0.1  # it takes 3 ms, on a quiet machine
 
 
 def _preparation() -> str:

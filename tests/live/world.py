@@ -22,7 +22,7 @@ import psutil
 
 from tests.colours import Colour
 
-PATIENCE = 20.0
+PATIENCE = 45.0
 _numbers = itertools.count(random.randrange(10**6, 10**7))
 
 

@@ -117,7 +117,7 @@ def run(scenario: Scenario) -> None:
         store, engine = MemoryStore(), Double()
         sandboxes = Sandboxes(store.sandboxes, engine)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(45):
                 await scenario(sandboxes, engine, store)
         finally:
             await sandboxes.close()

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 KEY = "wrn_0123456789abcdef0123456789abcdef"
 UNKNOWN_ID = "cl-" + "0" * 25
-PATIENCE = 20.0
+PATIENCE = 45.0
 
 
 class ServerProcess:

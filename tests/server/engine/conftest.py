@@ -114,7 +114,7 @@ async def read_line(process: Process) -> bytes:
 
 async def eventually(holds: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while not holds():  # noqa: ASYNC110 - there is nothing that tells
             await asyncio.sleep(0.001)
 

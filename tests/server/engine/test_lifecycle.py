@@ -99,7 +99,7 @@ async def test_destroy_while_paused(open_box: OpenBox) -> None:
     async with open_box() as box:
         process = await box.start("sleep", "600")
         await box.sandbox.pause()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             await box.engine.destroy(box.sandbox.id)
             await box.sandbox.wait_gone()
         with pytest.raises(SandboxGoneError):
@@ -269,7 +269,7 @@ async def test_the_zygote_is_replaced(make: Callable[..., Engine], tmp_path: Pat
         handle = await engine.create(spec())
         os.kill(engine._keeper._zygote.pid, 9)
         if engine.capabilities.level == "full":
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(45):
                 await handle.wait_gone()
         await eventually(lambda: engine._keeper._zygote.gone)
         other = await engine.create(spec("other"))

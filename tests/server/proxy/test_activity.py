@@ -38,6 +38,7 @@ def status(program: Program) -> str:
     return found
 
 
+@pytest.mark.alone
 def test_requests_begin_the_time_anew(leave: Callable[[str], Program]) -> None:
     program = leave(ECHO)
     until = time.monotonic() + LONGER
@@ -57,6 +58,7 @@ def test_a_request_that_takes_longer(leave: Callable[[str], Program]) -> None:
     eventually(lambda: status(program) == "paused")
 
 
+@pytest.mark.alone
 def test_a_tunnel_that_is_used(leave: Callable[[str], Program]) -> None:
     program = leave(WEBSOCKET)
     until = time.monotonic() + LONGER

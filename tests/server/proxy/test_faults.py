@@ -294,6 +294,7 @@ def test_a_gib_each_way(serve: Serve, framing: str) -> None:
         assert peak.above() < 16 * MIB
 
 
+@pytest.mark.alone
 def test_a_body_in_the_smallest_of_pieces(serve: Serve) -> None:
     """A program may do that; others are served all the same."""
     program = serve("""

@@ -291,6 +291,7 @@ listen(handle)
             assert [response.text for response in responses] == ["ok"] * 200
 
 
+@pytest.mark.alone
 def test_programs_that_write_twice(serve: Serve) -> None:
     """A head and then a body: the second write does not wait for an acknowledgement (40 ms)."""
     program = serve("""
