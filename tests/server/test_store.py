@@ -19,9 +19,9 @@ from sqlalchemy import create_engine
 
 from sandlot.server.ids import new_id
 from sandlot.server.store.base import NameTakenError, Store, StoreUnavailableError
+from sandlot.server.store.identity_records import ApiKeyRecord
 from sandlot.server.store.opening import open_store
 from sandlot.server.store.records import (
-    ApiKeyRecord,
     IdempotencyRecord,
     SandboxFilter,
     SandboxRecord,
@@ -184,15 +184,15 @@ def test_all_the_living_are_marked_gone(run: Run) -> None:
 
 def test_keys(run: Run) -> None:
     async def scenario(store: Store) -> None:
-        assert not await store.teams.has_keys()
+        assert not await store.keys.exist()
         key = ApiKeyRecord(new_id("key"), TEAM, "Name", "h" * 64, "wrn_000000", NOW)
-        await store.teams.add_key(key)
-        await store.teams.add_key(replace(key, id=new_id("key")))  # the same hash: left alone
-        assert await store.teams.has_keys()
-        assert await store.teams.find_key("h" * 64) == key
-        assert await store.teams.find_key("x" * 64) is None
-        await store.teams.touch_key(key.id, NOW)
-        assert await store.teams.find_key("h" * 64) == replace(key, last_used=NOW)
+        await store.keys.add(key)
+        await store.keys.add(replace(key, id=new_id("key")))  # the same hash: left alone
+        assert await store.keys.exist()
+        assert await store.keys.find("h" * 64) == key
+        assert await store.keys.find("x" * 64) is None
+        await store.keys.touch(key.id, NOW)
+        assert await store.keys.find("h" * 64) == replace(key, last_used=NOW)
 
     run(scenario)
 

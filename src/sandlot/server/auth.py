@@ -18,8 +18,8 @@ from pathlib import Path
 from .ids import new_id
 from .services.errors import UnauthorizedError
 from .services.principals import DEFAULT_SCOPES, DEFAULT_TEAM, Principal
-from .store.base import TeamRows
-from .store.records import ApiKeyRecord
+from .store.base import Store
+from .store.identity_records import ApiKeyRecord
 
 __all__ = ["Authenticator", "new_key"]
 
@@ -37,8 +37,9 @@ class _Known:
 class Authenticator:
     """Tells who is asking."""
 
-    def __init__(self, rows: TeamRows, *, required: bool) -> None:
-        self._rows = rows
+    def __init__(self, store: Store, *, required: bool) -> None:
+        self._teams = store.teams
+        self._keys = store.keys
         self._required = required
         self._known = dict[str, _Known]()
         self._touched = dict[str, float]()
@@ -53,10 +54,10 @@ class Authenticator:
         Returns:
             Where a new key was put.
         """
-        await self._rows.ensure(DEFAULT_TEAM, "Default", datetime.now(UTC))
+        await self._teams.ensure(DEFAULT_TEAM, "Default", datetime.now(UTC))
         if key is not None:
             await self._add(key, "From the settings")
-        elif self._required and not await self._rows.has_keys():
+        elif self._required and not await self._keys.exist():
             key = new_key()
             _write_secret(key_file, key)
             await self._add(key, "Made at the first start")
@@ -82,7 +83,7 @@ class Authenticator:
         return known.principal
 
     async def _look_up(self, digest: str, now: float) -> _Known:
-        record = await self._rows.find_key(digest)
+        record = await self._keys.find(digest)
         if record is None:
             _ = self._known.pop(digest, None)
             raise UnauthorizedError("This API key is not known.")
@@ -106,10 +107,10 @@ class Authenticator:
             and now - self._touched.get(key_id, -_TOUCH_INTERVAL) >= _TOUCH_INTERVAL
         ):
             self._touched[key_id] = now
-            await self._rows.touch_key(key_id, datetime.now(UTC))
+            await self._keys.touch(key_id, datetime.now(UTC))
 
     async def _add(self, key: str, name: str) -> None:
-        await self._rows.add_key(
+        await self._keys.add(
             ApiKeyRecord(
                 id=new_id("key"),
                 team_id=DEFAULT_TEAM,

@@ -159,7 +159,7 @@ class ControlPlane:
         self._engine = engine
         await engine.start()
         store = await open_store(options.database)
-        self.auth = Authenticator(store.teams, required=options.auth == "api-key")
+        self.auth = Authenticator(store, required=options.auth == "api-key")
         self.sandboxes = Sandboxes(store.sandboxes, engine)
         self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)

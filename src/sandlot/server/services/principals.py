@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from sandlot.server.store.identity_records import DEFAULT_TEAM, LOCAL_USER
+
 __all__ = [
     "ALL_SCOPES",
     "DEFAULT_SCOPES",
@@ -23,12 +25,6 @@ __all__ = [
     "act_as",
     "current_actor",
 ]
-
-DEFAULT_TEAM: Final = "team-0000000000000000000000000"
-"""The team that everything belongs to as long as there are no others."""
-
-LOCAL_USER: Final = "usr-0000000000000000000000000"
-"""The user on whose behalf the owner of a server acts who has no account. It has no password."""
 
 DEFAULT_SCOPES: Final = frozenset({"sandboxes"})
 """What an API key may be used for unless it was made for more; that of the original protocol."""

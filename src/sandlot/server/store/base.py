@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Protocol
 
 from .channels import ChannelRows, DeliveryRows
+from .identity import AuditRows, KeyRows, TeamRows, UserRows
 from .records import (
-    ApiKeyRecord,
     IdempotencyRecord,
     SandboxFilter,
     SandboxRecord,
@@ -27,7 +27,6 @@ __all__ = [
     "StatsRows",
     "Store",
     "StoreUnavailableError",
-    "TeamRows",
 ]
 
 
@@ -115,30 +114,6 @@ class SnapshotRows(Protocol):
         ...
 
 
-class TeamRows(Protocol):
-    """The rows of teams and API keys."""
-
-    async def ensure(self, team_id: str, name: str, time: datetime) -> None:
-        """Make a team, unless it is there."""
-        ...
-
-    async def has_keys(self) -> bool:
-        """Tell whether there is any API key."""
-        ...
-
-    async def add_key(self, key: ApiKeyRecord) -> None:
-        """Add an API key; one that is known already is left alone."""
-        ...
-
-    async def find_key(self, hash: str) -> ApiKeyRecord | None:
-        """Return the API key with this hash."""
-        ...
-
-    async def touch_key(self, key_id: str, time: datetime) -> None:
-        """Note when an API key was used."""
-        ...
-
-
 class IdempotencyRows(Protocol):
     """The rows of requests that carried an idempotency key."""
 
@@ -193,8 +168,23 @@ class Store(Protocol):
         ...
 
     @property
+    def users(self) -> UserRows:
+        """Those of users."""
+        ...
+
+    @property
     def teams(self) -> TeamRows:
-        """Those of teams and API keys."""
+        """Those of teams and their members."""
+        ...
+
+    @property
+    def keys(self) -> KeyRows:
+        """Those of API keys."""
+        ...
+
+    @property
+    def audit(self) -> AuditRows:
+        """Those of the audit log."""
         ...
 
     @property

@@ -13,9 +13,9 @@ from datetime import datetime
 
 from .base import NameTakenError
 from .memory_channels import MemoryChannels, MemoryDeliveries
+from .memory_identity import MemoryAudit, MemoryKeys, MemoryPeople, MemoryTeams, MemoryUsers
 from .records import (
     LIVE_STATUSES,
-    ApiKeyRecord,
     IdempotencyRecord,
     SandboxFilter,
     SandboxRecord,
@@ -32,7 +32,11 @@ class MemoryStore:
     def __init__(self) -> None:
         self.sandboxes = _Sandboxes()
         self.snapshots = _Snapshots()
-        self.teams = _Teams()
+        people = MemoryPeople()
+        self.users = MemoryUsers(people)
+        self.teams = MemoryTeams(people)
+        self.keys = MemoryKeys(people)
+        self.audit = MemoryAudit()
         self.idempotency = _Idempotency()
         self.stats = _Stats()
         self.channels = MemoryChannels()
@@ -126,28 +130,6 @@ class _Snapshots:
     def _newest(self, wanted: Callable[[SnapshotRecord], bool]) -> Sequence[SnapshotRecord]:
         rows = [row for row in self._rows.values() if wanted(row)]
         return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
-
-
-class _Teams:
-    def __init__(self) -> None:
-        self._keys = dict[str, ApiKeyRecord]()
-
-    async def ensure(self, team_id: str, name: str, time: datetime) -> None:
-        """Do nothing: the rows of teams are only there for others to refer to."""
-
-    async def has_keys(self) -> bool:
-        return bool(self._keys)
-
-    async def add_key(self, key: ApiKeyRecord) -> None:
-        _ = self._keys.setdefault(key.hash, key)
-
-    async def find_key(self, hash: str) -> ApiKeyRecord | None:
-        return self._keys.get(hash)
-
-    async def touch_key(self, key_id: str, time: datetime) -> None:
-        for key in list(self._keys.values()):
-            if key.id == key_id:
-                self._keys[key.hash] = replace(key, last_used=time)
 
 
 class _Idempotency:

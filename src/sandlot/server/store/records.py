@@ -9,7 +9,6 @@ from typing import Final
 
 __all__ = [
     "LIVE_STATUSES",
-    "ApiKeyRecord",
     "IdempotencyRecord",
     "SandboxFilter",
     "SandboxRecord",
@@ -87,19 +86,6 @@ class SnapshotRecord:
     created_at: datetime
     name: str | None = None
     sandbox_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKeyRecord:
-    """An API key, without the key."""
-
-    id: str
-    team_id: str
-    name: str
-    hash: str
-    prefix: str
-    created_at: datetime
-    last_used: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, event, insert, inspect, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -19,6 +20,8 @@ from .tables import HEAD, alembic_version, metadata
 
 __all__ = ["Database"]
 
+_READS = "sandlot_reads"
+_ATTEMPTS = 6
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -27,6 +30,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._reader = engine.execution_options(**{_READS: True})
 
     @classmethod
     async def open(cls, url: str) -> Database:
@@ -34,12 +38,13 @@ class Database:
         sqlite = url.startswith("sqlite")
         # SQLite has one writer at a time: waiting for a connection is fairer and cheaper than for
         # its lock.
-        pool = {"pool_size": 1, "max_overflow": 0} if sqlite else {}
+        pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 120} if sqlite else {}
         # What fails is logged, and there are secrets among the parameters.
         engine = create_async_engine(url, hide_parameters=True, **pool)
         if sqlite:
             _make_private(engine.url.database)
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
         database = cls(engine)
         try:
             await database._prepare()
@@ -56,6 +61,12 @@ class Database:
     async def begin(self) -> AsyncGenerator[AsyncConnection]:
         """Open a transaction, committed at the end of the block."""
         async with self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """Open a transaction that writes nothing, and keeps no other process from writing."""
+        async with self._reader.begin() as connection:
             yield connection
 
     async def _prepare(self) -> None:
@@ -80,15 +91,37 @@ def _make_private(file: str | None) -> None:
 
 
 def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # Transactions begin when `_begin_sqlite` says so, not when the driver thinks it is time.
+    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
+        "busy_timeout=10000",  # first: the next one may have to wait already
         "journal_mode=WAL",
         "synchronous=NORMAL",
-        "busy_timeout=10000",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin a transaction, as the only writer unless it only reads.
+
+    One that became a writer later might find that another process has written since it began; then
+    it would fail at once, however long it was ready to wait (SQLITE_BUSY_SNAPSHOT).
+    """
+    if connection.get_execution_options().get(_READS):
+        _ = connection.exec_driver_sql("BEGIN")
+        return
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            _ = connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            # Waiting for the lock is not fair: the unlucky one queues again.
+            if left == 0 or "locked" not in str(error.orig):
+                raise
+        else:
+            return
 
 
 def _revision(connection: Connection) -> str | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..base import StoreUnavailableError
+from .audit import SqlAudit
 from .channels import SqlChannels, SqlDeliveries
 from .database import Database
 from .idempotency import SqlIdempotency
+from .keys import SqlKeys
 from .sandboxes import SqlSandboxes
 from .snapshots import SqlSnapshots
 from .stats import SqlStats
 from .teams import SqlTeams
+from .users import SqlUsers
 
 __all__ = ["SqlStore"]
 
@@ -22,7 +25,10 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self.sandboxes = SqlSandboxes(database)
         self.snapshots = SqlSnapshots(database)
+        self.users = SqlUsers(database)
         self.teams = SqlTeams(database)
+        self.keys = SqlKeys(database)
+        self.audit = SqlAudit(database)
         self.idempotency = SqlIdempotency(database)
         self.stats = SqlStats(database)
         self.channels = SqlChannels(database)

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -34,16 +36,19 @@ __all__ = [
     "api_keys",
     "channels",
     "deliveries",
+    "audit_log",
     "idempotency_keys",
+    "memberships",
     "metadata",
     "sandbox_labels",
     "sandboxes",
     "snapshots",
     "stats_samples",
     "teams",
+    "users",
 ]
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -77,6 +82,36 @@ teams = Table(
     Column("id", String(30), primary_key=True),
     Column("name", String(128), nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("slug", String(13)),
+    Column("is_byoc", Boolean, nullable=False, server_default=false()),
+    Column("deleted_at", UtcTime),
+    Index("uq_teams_slug", "slug", unique=True),
+)
+
+# Prefixes are searched for, byte by byte; other collations of PostgreSQL cannot use an index then.
+_Email = String(254).with_variant(String(254, collation="C"), "postgresql")
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(29), primary_key=True),
+    Column("email", _Email, nullable=False, unique=True),
+    Column("name", String(100), nullable=False),
+    Column("password_hash", String(255)),
+    Column("status", String(16), nullable=False),
+    Column("key_version", Integer, nullable=False),
+    Column("is_admin", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(29), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("joined_at", UtcTime, nullable=False),
+    Index("ix_memberships_user", "user_id", "joined_at"),
 )
 
 api_keys = Table(
@@ -95,6 +130,27 @@ api_keys = Table(
     Column("prefix", String(16), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("last_used", UtcTime),
+    Column("created_by", String(29)),
+    Column("scopes", JSON(none_as_null=True)),
+    Column("expires_at", UtcTime),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", String(29), primary_key=True),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("actor_type", String(16), nullable=False),
+    Column("actor_id", String(40)),
+    Column("actor_name", String(254)),
+    Column("resource_type", String(16), nullable=False),
+    Column("resource_id", String(255)),
+    Column("action", String(32), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Index("ix_audit_log_newest", "team_id", "created_at", "id"),
 )
 
 _LIVE = text(f"status IN ({', '.join(repr(status) for status in LIVE_STATUSES)})")
