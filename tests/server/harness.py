@@ -35,7 +35,7 @@ class ServerProcess:
         # Unless a test wants otherwise, sandboxes end with a server that is killed.
         arguments = {"port": "0", "data-dir": str(data_dir), "orphan-timeout-sec": "0"}
         arguments |= {name.replace("_", "-"): value for name, value in options.items()}
-        command = [sys.executable, "-m", "sandlot.server"]
+        command = self.command = [sys.executable, "-m", "sandlot.server"]
         for name, value in arguments.items():
             command += [f"--{name}", *([value] if value else [])]
         environment = {
