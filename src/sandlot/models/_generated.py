@@ -51,7 +51,8 @@ class Health(Model):
 class IsolationLimits(Model):
     """
     What enforces each limit: `cgroup` (for the sandbox as a whole), `rlimit` (for each process, or for each sandbox
-    in the case of `pids`), `file-size` (for each file), `none`.
+    in the case of `pids`), `watchdog` (for the sandbox as a whole, by looking often and killing: it may be
+    exceeded for a moment), `file-size` (for each file), `none`.
     """
 
     memory: str | None = None
@@ -106,7 +107,7 @@ class CreateSandboxRequest(Model):
     """
     disk_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
     """
-    Largest size of a file in MiB; 5120 if 0 or omitted.
+    MiB that its home directory may take on the disk; 5120 if 0 or omitted.
     """
     timeout_sec: Annotated[int | None, Field(ge=0, le=2147483647)] = None
     """
@@ -735,7 +736,7 @@ class SandboxInfo(Model):
     """
     disk_mb: int | None = None
     """
-    Largest size of a file in MiB.
+    MiB that its home directory may take on the disk.
     """
     timeout_sec: int
     """

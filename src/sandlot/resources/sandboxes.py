@@ -52,7 +52,7 @@ class Sandboxes(Resource):
             template: What it starts from; `minimal` if None.
             vcpus: Processors.
             memory_mb: Memory in MiB.
-            disk_mb: Largest size of a file in MiB.
+            disk_mb: MiB that its home directory may take on the disk.
             timeout_sec: Seconds without activity after which `on_timeout` happens.
             name: A name of your own, unique among the team's live sandboxes.
             metadata: Labels to find it by.
@@ -239,7 +239,7 @@ class AsyncSandboxes(AsyncResource):
             template: What it starts from; `minimal` if None.
             vcpus: Processors.
             memory_mb: Memory in MiB.
-            disk_mb: Largest size of a file in MiB.
+            disk_mb: MiB that its home directory may take on the disk.
             timeout_sec: Seconds without activity after which `on_timeout` happens.
             name: A name of your own, unique among the team's live sandboxes.
             metadata: Labels to find it by.

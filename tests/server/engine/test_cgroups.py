@@ -71,6 +71,7 @@ def test_limits_of_version_1(tmp_path: Path) -> None:
     assert limited(fake_part(tmp_path, 1, "memory", "pids", "cpu", "cpuacct")) == {
         "memory.limit_in_bytes": "67108864",
         "memory.memsw.limit_in_bytes": "67108864",
+        "memory.kmem.tcp.limit_in_bytes": "16777216",
         "pids.max": "100",
         "cpu.cfs_quota_us": "200000",
     }

@@ -81,7 +81,7 @@ def test_no_way_out(found: Mapping[str, Mapping[str, str | None]], name: str) ->
 
 
 def test_limits(found: Mapping[str, object]) -> None:
-    assert (found["memory"], found["pids"]) == ("rlimit", "rlimit")
+    assert (found["memory"], found["pids"]) == ("watchdog", "rlimit")
     assert 400 < int(str(found["bomb"])) <= 512
     assert found["neighbour"] == [0, None, "alive\n"]
     assert found["hog"] == 1

@@ -68,7 +68,7 @@ class SandboxSpec:
 
     Attributes:
         id: Its id, made by the caller.
-        disk_mb: Largest size of a file in MiB.
+        disk_mb: MiB that its home directory may take on the disk.
         env: Environment variables of what the template itself starts.
         cwd: Directory that it starts in, and the home directory otherwise.
         snapshot: Id of the snapshot that its files come from; they are those of the template if

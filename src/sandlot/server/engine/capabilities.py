@@ -10,7 +10,7 @@ __all__ = ["EnforcedLimits", "EngineCapabilities"]
 
 @dataclass(frozen=True, slots=True)
 class EnforcedLimits:
-    """What enforces each limit: `cgroup`, `rlimit`, `file-size` or `none`."""
+    """What enforces each limit: `cgroup`, `rlimit`, `watchdog`, `file-size` or `none`."""
 
     memory: str
     pids: str

@@ -90,7 +90,7 @@ class ProcessEngine:
             env=_environment(record),
             home=record.home,
             owner=None,
-            limit_files=False,
+            sentry=None,
             freezer=None,
             meter=None,
         )

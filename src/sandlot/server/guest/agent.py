@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from . import processes, wire
+from . import holdings, processes, wire
 from .dialing import dial
 from .files import Files
 from .outlets import Outlets
@@ -28,6 +28,7 @@ __all__ = ["Agent", "listen_for_signals"]
 
 _DRAIN = 256 * 1024
 _WORSE = 500
+_MEMORY = ("/tmp", "/dev/shm")  # noqa: S108 - file systems in memory, see mounts.py
 
 Answer = tuple[dict[str, object], list[int]]
 
@@ -90,6 +91,8 @@ class Agent:
             "stop": self._stop,
             "continue": self._continue,
             "usage": self._usage,
+            "inspect": self._inspect,
+            "clear": self._clear,
         }
 
     def serve(self) -> None:
@@ -342,6 +345,40 @@ class Agent:
     def _usage(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
         usage = processes.measure()
         return {"cpu_seconds": usage.cpu_seconds, "memory_bytes": usage.memory_bytes}, []
+
+    def _inspect(self, _: int, message: wire.Message, __: list[int]) -> Answer:
+        """Tell what only this process sees; with a limit, kill what has most if all have more."""
+        limit = wire.optional_integer(message, "memory")
+        rows = processes.everything()
+        devices = frozenset(os.stat(directory).st_dev for directory in _MEMORY)
+        held = holdings.find(rows, os.stat(self._home).st_dev, devices)
+        answer: dict[str, object] = {
+            "cpu_seconds": processes.measure(rows).cpu_seconds,
+            "disk_bytes": held.disk,
+            "killed": False,
+        }
+        if limit is not None:
+            files = held.memory + holdings.memory_files(_MEMORY)
+            victim = holdings.choose({pid: row.memory for pid, row in rows.items()}, files, limit)
+            if victim is not None:
+                answer["killed"] = True
+                answer["process"] = self._command_of(victim)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+        return answer, []
+
+    def _command_of(self, pid: int) -> int | None:
+        """Return the command that a process belongs to, if it is known."""
+        for key, root in self._roots.items():
+            if pid in processes.tree(key, root):
+                return key
+        return None
+
+    def _clear(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
+        """Kill everything but this process, which no signal of its own reaches."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        return {}, []
 
 
 def _wake(_: int, __: FrameType | None) -> None:

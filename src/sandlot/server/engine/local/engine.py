@@ -32,11 +32,14 @@ from .identities import Identities
 from .keeper import Keeper
 from .networks import Networks
 from .probe import explain
+from .quota import DiskBounds
 from .records import Record
 from .sandbox import LocalSandbox
+from .sentry import Sentry
 from .templates import Template, Templates, find_templates
 from .territory import Territory
 from .warm import WarmSandboxes
+from .watchdog import Reserve, Watchdog
 
 __all__ = ["LocalEngine"]
 
@@ -63,6 +66,7 @@ class LocalEngine:
             0 they end with it.
         networks: Network modes to offer, where they work.
         outbound_allow: Networks besides the internet that the mode `outbound` may reach.
+        reserve: What sandboxes must leave to the host.
     """
 
     def __init__(
@@ -77,10 +81,12 @@ class LocalEngine:
         orphan_timeout: float = 0.0,
         networks: Sequence[str] = ("none", "outbound"),
         outbound_allow: Sequence[Network] = (),
+        reserve: Reserve | None = None,
     ) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
         self._outlived = orphan_timeout > 0
         self._keeper = Keeper(territory, _find_cgroups, kind="local", orphan_timeout=orphan_timeout)
+        self._watchdog = Watchdog(territory.sandboxes, reserve or Reserve())
         self._adopted: Sequence[Record] = ()
         self._identities = Identities.of_this_process()
         self._networks = Networks(networks, outbound_allow)
@@ -110,6 +116,7 @@ class LocalEngine:
         try:
             await self._keeper.start()
             self._adopted = self._keeper.records
+            self._watchdog.start()
             await self._probe()
             self._begin_warming()
         except BaseException:
@@ -142,6 +149,7 @@ class LocalEngine:
             return
         if self._warm is not None:
             await self._warm.close()
+        await self._watchdog.close()
         self._keeper.let_go()
         self._templates.release()
 
@@ -149,6 +157,7 @@ class LocalEngine:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
         if self._warm is not None:
             await self._warm.close()
+        await self._watchdog.close()
         await self._keeper.close()
         self._templates.release()
 
@@ -234,17 +243,29 @@ class LocalEngine:
             "USER": "user",
         }
         group = record.group
+        sentry = Sentry(
+            record.agent,
+            record.home,
+            DiskBounds.of(record.spec),
+            memory=None if self._kernel_bounds_memory else record.spec.memory_mb * _MIB,
+            group=group,
+        )
+        self._watchdog.watch(sentry)
         return LocalSandbox(
             record.spec,
             record.agent,
             env=env,
             home=record.home,
             owner=record.uid,
-            limit_files=True,
+            sentry=sentry,
             freezer=group if group is not None and group.can_freeze else None,
             meter=group,
             service=template.service,
         )
+
+    @property
+    def _kernel_bounds_memory(self) -> bool:
+        return "memory" in self._keeper.cgroups.controllers
 
     def _prepare(self, spec: SandboxSpec, template: Template, record: Record) -> wire.Message:
         record.uid = self._identities.choose(self._keeper.uids)
@@ -259,7 +280,7 @@ class LocalEngine:
         }
         if record.group is not None:
             record.group.limit(memory_mb=spec.memory_mb, processes=_PROCESSES, vcpus=spec.vcpus)
-        if "memory" not in self._keeper.cgroups.controllers:
+        if not self._kernel_bounds_memory:
             limits["data"] = spec.memory_mb * _MIB
         return {
             "isolated": True,
@@ -307,10 +328,10 @@ class LocalEngine:
             level="full",
             templates=sorted(self._templates.present),
             limits=EnforcedLimits(
-                memory="cgroup" if "memory" in controllers else "rlimit",
+                memory="cgroup" if "memory" in controllers else "watchdog",
                 pids="cgroup" if "pids" in controllers else "rlimit",
                 cpu="cgroup" if "cpu" in controllers else "none",
-                disk="file-size",
+                disk="watchdog",
             ),
             namespaces=namespaces.NAMES,
             seccomp=True,

@@ -12,14 +12,14 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sandlot.server.engine.base import FileAccessError, FileProblem
 from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
 
-__all__ = ["LocalReader", "LocalWriter"]
+__all__ = ["LocalReader", "LocalWriter", "Purse"]
 
 _PROBLEMS: Mapping[int, FileProblem] = {
     errno.ENOENT: "not_found",
@@ -158,6 +158,18 @@ class LocalReader:
         self._file.close()
 
 
+class Purse(Protocol):
+    """The space that a sandbox has left."""
+
+    async def spend(self, size: int) -> bool:
+        """Use so many bytes up; return whether there were as many."""
+        ...
+
+    def give_back(self, size: int) -> None:
+        """Take back bytes that were not needed after all."""
+        ...
+
+
 class LocalWriter:
     """A file of a sandbox that is about to be replaced.
 
@@ -166,33 +178,35 @@ class LocalWriter:
         key: What the agent knows the file by.
         fd: The file that is being written.
         path: What to call it in errors.
-        limit: Largest size in bytes. The kernel's own limit (RLIMIT_FSIZE) binds the sandbox, not
-            the server.
+        purse: What the bytes are taken from, as the limits of the sandbox do not bind the server.
     """
 
-    def __init__(self, agent: AgentClient, key: int, fd: int, path: str, limit: int | None) -> None:
+    def __init__(
+        self, agent: AgentClient, key: int, fd: int, path: str, purse: Purse | None
+    ) -> None:
         self._agent = agent
         self._key = key
         self._file = _OpenFile(fd, path)
         self._path = path
-        self._room = limit
+        self._purse = purse
+        self._spent = 0
 
     @classmethod
-    async def open(cls, agent: AgentClient, path: str, limit: int | None) -> LocalWriter:
+    async def open(cls, agent: AgentClient, path: str, purse: Purse | None) -> LocalWriter:
         """Prepare to make or replace a file.
 
         Raises:
             FileAccessError: The path is a directory or may not be written.
         """
         key, fd = await _ask_for_file(agent, "create", path)
-        return cls(agent, key, fd, path, limit)
+        return cls(agent, key, fd, path, purse)
 
     async def write(self, data: bytes) -> None:
         """Append to the new content."""
-        if self._room is not None:
-            if len(data) > self._room:
-                raise _problem(errno.EFBIG, os.strerror(errno.EFBIG), self._path)
-            self._room -= len(data)
+        if self._purse is not None:
+            if not await self._purse.spend(len(data)):
+                raise _problem(errno.EDQUOT, os.strerror(errno.EDQUOT), self._path)
+            self._spent += len(data)
         await self._file.do(lambda fd: _write_all(fd, data), quick=len(data) <= _SMALL)
 
     async def commit(self) -> None:
@@ -215,6 +229,8 @@ class LocalWriter:
         if not self._file.closed:
             self._file.close()
             self._agent.tell("abort", {"file": self._key})
+            if self._purse is not None:
+                self._purse.give_back(self._spent)
 
 
 def _read_cached(fd: int, buffer: memoryview, position: int) -> bytes:

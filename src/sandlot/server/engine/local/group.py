@@ -95,6 +95,8 @@ class Group:
         if part is not None and part.version == 1:
             _write(part, "memory.limit_in_bytes", memory)
             _write_if_there(part, "memory.memsw.limit_in_bytes", memory)
+            # Version 1 counts the buffers of TCP sockets apart; version 2 with all the rest.
+            _write_if_there(part, "memory.kmem.tcp.limit_in_bytes", memory // 4)
         elif part is not None:
             _write(part, "memory.max", memory)
             _write_if_there(part, "memory.swap.max", 0)
@@ -135,6 +137,17 @@ class Group:
         if part is not None:
             with contextlib.suppress(FileNotFoundError):
                 _write(part, *_THAW[part.version])
+
+    def count_ooms(self) -> int:
+        """Return how many processes were killed for want of memory so far."""
+        part = self._by_controller.get("memory")
+        if part is None:
+            return 0
+        name = "memory.oom_control" if part.version == 1 else "memory.events"
+        try:
+            return _statistics(part, name).get("oom_kill", 0)
+        except OSError:
+            return 0  # the group is being removed
 
     def remove(self) -> None:
         """Kill what is left in the groups and remove them.

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 from collections.abc import Mapping
 
 from sandlot.server.engine.base import Command, EngineError, Exit, Output, SandboxGoneError, Stream
 from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
+from .fates import Fate, Fates
 
 __all__ = ["LocalProcess"]
 
@@ -30,8 +32,10 @@ class LocalProcess:
         exit_status: asyncio.Future[int],
         pipes: _Pipes | None = None,
         lasting: str | None = None,
+        fate: Fate | None = None,
     ) -> None:
         self._agent = agent
+        self._fate = fate or Fate()
         self._key = key
         self._pid = pid
         self._status = exit_status
@@ -51,6 +55,8 @@ class LocalProcess:
         env: Mapping[str, str],
         owner: int | None,
         lasting: str | None = None,
+        *,
+        fates: Fates | None = None,
     ) -> LocalProcess:
         """Start a program.
 
@@ -62,6 +68,7 @@ class LocalProcess:
                 `/dev/stdout`.
             lasting: Name by which another server finds the program, which outlasts this one as
                 soon as its output is discarded.
+            fates: Those of the programs of the sandbox.
 
         Raises:
             EngineError: The command cannot be passed to a program, or no more processes can be
@@ -79,9 +86,12 @@ class LocalProcess:
             key, answer = agent.request("spawn", fields, pipes.take_guest_ends())
             status = agent.expect_exit(key)
             _ = stack.callback(agent.forget_exit, key)
+            fate = Fate() if fates is None else fates.follow(key, status)
+            if fates is not None:
+                _ = stack.callback(fates.forget, key)
             try:
                 message, _ = await answer
-                process = cls(agent, key, _read_pid(message), status, pipes, lasting)
+                process = cls(agent, key, _read_pid(message), status, pipes, lasting, fate)
             except RefusedError as error:
                 raise EngineError(f"the program could not be started: {error}") from error
             except wire.WireError as error:
@@ -122,7 +132,14 @@ class LocalProcess:
     async def wait(self) -> Exit:
         """Wait until the program itself has ended."""
         status = await asyncio.shield(self._status)
-        return Exit(status) if status >= 0 else Exit(-1, -status)
+        self._fate.seal()
+        oom, no_space = self._fate.oom, self._fate.no_space
+        # What the kernel does to who writes beyond the largest size of a file (setrlimit(2)), and
+        # how shells tell of it.
+        no_space |= status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
+        if status >= 0:
+            return Exit(status, oom=oom, no_space=no_space)
+        return Exit(-1, -status, oom=oom, no_space=no_space)
 
     async def write_stdin(self, data: bytes) -> None:
         """Write to its standard input, waiting until all of it is in the pipe."""

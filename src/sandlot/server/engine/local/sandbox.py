@@ -31,11 +31,11 @@ from .files import LocalReader, LocalWriter
 from .gauge import Gauge, Meter
 from .process import LocalProcess
 from .recipes import Service
+from .sentry import Sentry
 from .service import RunningService
 
 __all__ = ["Freezer", "LocalSandbox"]
 
-_MIB = 1024 * 1024
 _SERVICE = "service"
 _NO_SNAPSHOTS = "this engine cannot capture files"
 
@@ -59,7 +59,7 @@ class LocalSandbox:
         env: Environment variables of every program.
         home: Its home directory, as the server sees it.
         owner: User on the host that its processes are, where that is not the server's own.
-        limit_files: Whether the largest size of a file is held.
+        sentry: What holds the limits that the kernel does not.
         freezer: How to pause it; the agent does it if None.
         meter: How to measure it; the agent does it if None.
         service: What runs in it from the beginning.
@@ -73,7 +73,7 @@ class LocalSandbox:
         env: Mapping[str, str],
         home: Path,
         owner: int | None,
-        limit_files: bool,
+        sentry: Sentry | None,
         freezer: Freezer | None,
         meter: Meter | None,
         service: Service | None = None,
@@ -82,7 +82,8 @@ class LocalSandbox:
         self._agent = agent
         self._env = env
         self._owner = owner
-        self._limit = spec.disk_mb * _MIB if limit_files else None
+        self._sentry = sentry
+        self._fates = None if sentry is None else sentry.fates
         self._freezer = freezer
         self._disk = DiskMeter(home)
         self._gauge = None if meter is None else Gauge(meter, self._disk)
@@ -92,7 +93,7 @@ class LocalSandbox:
             command = Command(service.argv, spec.env, spec.cwd)
             self._service = RunningService(
                 service,
-                lambda: LocalProcess.start(agent, command, env, owner, _SERVICE),
+                lambda: LocalProcess.start(agent, command, env, owner, _SERVICE, fates=self._fates),
                 self._find_service,
             )
             agent.when_gone(self._service.stop)
@@ -133,7 +134,11 @@ class LocalSandbox:
 
     async def spawn(self, command: Command) -> Process:
         """Start a program."""
-        return await LocalProcess.start(self._agent, command, self._env, self._owner)
+        if self._sentry is not None:
+            self._sentry.wake()
+        return await LocalProcess.start(
+            self._agent, command, self._env, self._owner, fates=self._fates
+        )
 
     async def open_reader(self, path: str) -> FileReader:
         """Open a regular file for reading."""
@@ -141,7 +146,7 @@ class LocalSandbox:
 
     async def open_writer(self, path: str) -> FileWriter:
         """Prepare to make or replace a regular file."""
-        return await LocalWriter.open(self._agent, path, self._limit)
+        return await LocalWriter.open(self._agent, path, self._sentry)
 
     async def connect(
         self, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float | None = None
@@ -167,6 +172,14 @@ class LocalSandbox:
 
     async def pause(self) -> None:
         """Freeze all processes."""
+        if self._sentry is None:
+            await self._stop()
+            return
+        async with self._sentry.lock:
+            await self._stop()
+            self._sentry.paused = True
+
+    async def _stop(self) -> None:
         self._check_alive()
         if self._freezer is not None:
             await self._freezer.freeze()
@@ -182,6 +195,8 @@ class LocalSandbox:
             await self._freezer.thaw()
         else:
             _ = await self._ask("continue")
+        if self._sentry is not None:
+            self._sentry.paused = False
 
     async def usage(self) -> Usage:
         """Measure the use of resources."""

@@ -1,0 +1,262 @@
+"""Holds those limits of a sandbox that no kernel holds: the sum of its files, and of its memory.
+
+The kernel bounds a file and, by a control group, memory. Without privileges nothing bounds what all
+files take together; without a control group nothing bounds what all processes have together. So
+somebody looks, often when much changes and seldom when little does, and kills.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from sandlot.server.engine.base import EngineError
+from sandlot.server.guest import wire
+
+from .agent import AgentClient, RefusedError
+from .extent import Extent, measure
+from .fates import Fates
+from .group import Group
+from .quota import DiskBounds, DiskQuota
+
+__all__ = ["Sentry"]
+
+_log = logging.getLogger("sandlot.server.engine")
+
+_DISK_PERIOD = 1.0
+_MEMORY_PERIOD = 0.2
+_LONGEST_PERIOD = 4.0
+_SHARE = 20  # looking takes at most this part of the time
+_URGENT_SHARE = 8
+_GRAIN = 1 << 20
+_walkers = asyncio.Semaphore(2)  # threads that may be busy with this, of the few that there are
+
+
+class Sentry:
+    """Looks after one sandbox.
+
+    Args:
+        agent: Its agent.
+        directory: Where on the host it stores its files.
+        bounds: How much it may store.
+        memory: Bytes of memory that it may use; None where a control group holds that.
+        group: Its control groups, if it has any.
+
+    Attributes:
+        directory: May be set to another one.
+        paused: Whether all of it stands still; then nobody looks.
+        low: Whether the host has nothing left for it.
+        lock: Held by whoever makes it stand still, or looks at it while it does.
+        fates: What befell its programs.
+    """
+
+    def __init__(
+        self,
+        agent: AgentClient,
+        directory: Path,
+        bounds: DiskBounds,
+        memory: int | None,
+        group: Group | None,
+    ) -> None:
+        self.directory = directory
+        self.paused = False
+        self.low = False
+        self.lock = asyncio.Lock()
+        self.fates = Fates(None if group is None or memory is not None else group.count_ooms)
+        self.quota = DiskQuota(bounds)
+        self._agent = agent
+        self._memory = memory
+        self._group = group
+        self._cpu = 0.0
+        self._cpu_then = -1.0
+        self._own_cpu = 0.0
+        self._written_then = 0
+        self._free_then: int | None = None
+        self._measured = 0.0
+        self._cost = 0.0
+        self._inspected = 0.0
+        self._period = _MEMORY_PERIOD
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is nothing to look after any more."""
+        return self._agent.gone
+
+    @property
+    def bounds_memory(self) -> bool:
+        """Whether its memory is held by looking."""
+        return self._memory is not None
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU time that it had used when somebody looked last."""
+        return self._cpu
+
+    def wake(self) -> None:
+        """Look soon: something was started."""
+        self._period = _MEMORY_PERIOD
+
+    async def look(self, free: int) -> None:
+        """Look at what is due.
+
+        Args:
+            free: Bytes that are free where it stores its files.
+        """
+        if self.paused or self.gone:
+            return
+        try:
+            await self._look_at_memory()
+            if self._is_due(free):
+                await self._look_at_disk(free)
+        except RefusedError as error:
+            raise EngineError(f"the sandbox could not be looked at: {error}") from error
+
+    async def stem(self, free: int) -> bool:
+        """Stop it from growing, if it does, as the disk of the host is nearly full.
+
+        Returns:
+            Whether it was growing.
+        """
+        if self.paused or self.gone or not self._has_moved():
+            return False
+        known, before, cpu = self._measured > 0, self.quota.used, self._cpu
+        found = await self._measure()
+        self._cpu_then = cpu
+        if not known or found.size <= before + _GRAIN:
+            self._note(found, free)
+            return False
+        await self.end_all(no_space=True)
+        self._note(await self._measure(), free, after_kill=True)
+        return True
+
+    async def end_all(self, *, oom: bool = False, no_space: bool = False) -> None:
+        """Kill everything that runs in it."""
+        _log.warning(
+            "a sandbox went over its limit: killed what ran in it",
+            extra={"limit": "disk" if no_space else "memory"},
+        )
+        self.fates.decide(oom=oom, no_space=no_space)
+        _ = await self._agent.ask("clear", {})
+
+    async def spend(self, size: int) -> bool:
+        """Use up space for what the server itself stores; return whether there was any."""
+        if self.low:
+            return False
+        if self.quota.take(size):
+            return True
+        if self.paused or time.monotonic() < self._measured + self._cost * _URGENT_SHARE:
+            return False
+        self._note(await self._measure(), None)  # something may have been removed
+        return self.quota.take(size)
+
+    def give_back(self, size: int) -> None:
+        """Take back what `spend` has used up."""
+        self.quota.give_back(size)
+
+    async def _look_at_memory(self) -> None:
+        now = time.monotonic()
+        if self._memory is None or now < self._inspected + self._period:
+            return
+        message = await self._inspect(self._memory)
+        cpu = wire.number(message, "cpu_seconds")
+        if wire.boolean(message, "killed"):
+            self.fates.decide(wire.optional_integer(message, "process"), oom=True)
+        self._inspected = time.monotonic()
+        moved = cpu > self._cpu
+        longer = max(self._period * 2, (self._inspected - now) * _SHARE)
+        self._period = _MEMORY_PERIOD if moved else min(longer, _LONGEST_PERIOD)
+        self._cpu = cpu
+
+    def _is_due(self, free: int) -> bool:
+        waited = time.monotonic() - self._measured
+        before = free if self._free_then is None else self._free_then
+        if before - free >= max(self.quota.room, _GRAIN):  # it may be over its limit by now
+            if waited < self._cost * _URGENT_SHARE:
+                return False
+        elif waited < max(_DISK_PERIOD, self._cost * _SHARE):
+            return False
+        return self._has_moved()
+
+    def _has_moved(self) -> bool:
+        """Tell whether anything has run since its files were counted last."""
+        if self._group is not None:
+            self._cpu = self._group.measure_cpu() - self._own_cpu
+        return self._cpu > self._cpu_then
+
+    async def _look_at_disk(self, free: int) -> None:
+        cpu = self._cpu
+        found = await self._measure()
+        if found.exact and not self.quota.is_exceeded_by(DiskBounds(found.size, found.files)):
+            self._note(found, free)
+        else:
+            await self._judge(free)
+        self._cpu_then = cpu
+
+    async def _judge(self, free: int) -> None:
+        """Measure while nothing moves, and kill if it is too much."""
+        async with self.lock:
+            if self.paused:
+                return
+            async with self._still():
+                found = await self._count(by_force=True)
+            hidden = await self._count_hidden()
+            whole = DiskBounds(found.size + hidden, found.files)
+            if not self.quota.is_exceeded_by(whole):
+                self._note(Extent(whole.size, whole.files), free)
+                return
+            await self.end_all(no_space=True)
+            self._note(found, free, after_kill=True)
+
+    @contextlib.asynccontextmanager
+    async def _still(self) -> AsyncGenerator[None]:
+        """Have nothing in it move."""
+        if self._group is not None and self._group.can_freeze:
+            await self._group.freeze()
+            try:
+                yield
+            finally:
+                await self._group.thaw()
+            return
+        _ = await self._agent.ask("stop", {})
+        try:
+            yield
+        finally:
+            _ = await self._agent.ask("continue", {})
+
+    async def _measure(self) -> Extent:
+        found = await self._count()
+        return Extent(found.size + await self._count_hidden(), found.files, found.exact)
+
+    async def _count(self, *, by_force: bool = False) -> Extent:
+        async with _walkers:
+            began = time.monotonic()
+            directory, most = self.directory, self.quota.most_files
+            self._written_then = self.quota.written
+            found = await asyncio.to_thread(measure, directory, most_files=most, by_force=by_force)
+            self._measured = time.monotonic()
+            self._cost = self._measured - began
+        return found
+
+    async def _count_hidden(self) -> int:
+        """Return the bytes of files that have no name any more but are open."""
+        if self._group is None:
+            return max(wire.integer(await self._inspect(None), "disk_bytes"), 0)
+        before = self._group.measure_cpu()
+        message = await self._inspect(None)
+        self._own_cpu += self._group.measure_cpu() - before  # looking is no reason to look again
+        return max(wire.integer(message, "disk_bytes"), 0)
+
+    async def _inspect(self, memory: int | None) -> wire.Message:
+        message, fds = await self._agent.ask("inspect", {"memory": memory})
+        wire.close_all(fds)
+        return message
+
+    def _note(self, found: Extent, free: int | None, *, after_kill: bool = False) -> None:
+        bounds = DiskBounds(found.size, found.files)
+        self.quota.note(bounds, written=self._written_then, after_kill=after_kill)
+        if free is not None:
+            self._free_then = free
