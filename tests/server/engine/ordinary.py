@@ -1,6 +1,7 @@
 """What a server that is nobody can do; run as such by `test_death.py`.
 
-Arguments: data directory, program with attempts to escape. Prints what it found as a JSON object.
+Arguments: data directory, program with attempts to escape, address and port of a server. Prints
+what it found as a JSON object.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 from sandlot.server.engine import make_engine
@@ -25,6 +27,13 @@ try:
 except OSError:
     print(count, flush=True)
 os._exit(0)
+"""
+
+REACH = """
+import socket, sys
+print(socket.create_connection((sys.argv[1], int(sys.argv[2]))).recv(10).decode())
+for address in "127.0.0.1", "169.254.169.254":
+    print(socket.socket().connect_ex((address, int(sys.argv[2]))) != 0)
 """
 
 
@@ -50,7 +59,7 @@ async def write(sandbox: SandboxHandle, path: str, data: bytes) -> None:
 
 
 async def main(data_dir: Path, escapes: bytes) -> None:
-    engine = make_engine("local", data_dir)
+    engine = make_engine("local", data_dir, outbound_allow=[ip_network(sys.argv[3])])
     await engine.start()
     capabilities = engine.capabilities
     found: dict[str, object] = {
@@ -84,6 +93,10 @@ async def main(data_dir: Path, escapes: bytes) -> None:
     found["resumed"] = str((await run(sandbox, "cat", stat))[2]).split(") ")[1][0]
     await process.close()
     _ = await run(sandbox, "sh", "-c", "mkdir -p a/b; echo x > a/b/c; chmod 0 a/b a")
+    way = await engine.create(SandboxSpec("way", "base-python", 1, 64, 8, network="outbound"))
+    found["network"] = list(capabilities.network)
+    found["reached"] = await run(way, "python3", "-c", REACH, *sys.argv[3:])
+    await engine.destroy("way")
     await engine.destroy("box")
     found["left"] = os.listdir(data_dir / "sandboxes")
     await engine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import socket
@@ -11,10 +12,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sandlot.server.engine.base import Command, FileAccessError, SandboxGoneError
+from sandlot.server.engine.base import (
+    Command,
+    EngineError,
+    FileAccessError,
+    SandboxGoneError,
+)
 from sandlot.server.engine.local.agent import AgentClient, AgentStartError
 from sandlot.server.engine.local.channel import socket_pair
+from sandlot.server.engine.local.destinations import Destinations
 from sandlot.server.engine.local.files import LocalReader
+from sandlot.server.engine.local.outbound import Exchange, Outbound
 from sandlot.server.engine.local.process import LocalProcess
 from sandlot.server.guest import wire
 
@@ -201,3 +209,38 @@ async def test_more_descriptors_than_the_server_may_have() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             wire.close_all([*plugs, fds[0]])
         assert not client.gone
+
+
+async def test_connections_that_nobody_asked_for() -> None:
+    """From an agent that has no way out they are the end."""
+    with socket.socket() as sock:
+        async with agent() as (client, theirs):
+            wire.send(theirs, {"event": "connection"}, [sock.fileno()])
+            await client.wait_gone()
+
+
+@pytest.mark.parametrize("kinds", ["", "t", "nutu", "nu6t", "nu", "unu", "nn"])
+async def test_a_way_out_that_is_none(kinds: str) -> None:
+    made = {
+        "n": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
+        "u": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+        "t": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+        "6": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
+    }
+    async with agent() as (client, theirs):
+        with contextlib.ExitStack() as stack:
+            passed = [stack.enter_context(made[kind]()) for kind in kinds]
+            opening = asyncio.create_task(Outbound.open(client, Exchange(Destinations(), list)))
+            await asyncio.sleep(0)
+            wire.send(theirs, {"request": 1}, [sock.fileno() for sock in passed])
+            with pytest.raises(EngineError, match="no way out"):
+                _ = await opening
+
+
+async def test_a_way_out_that_is_refused() -> None:
+    async with agent() as (client, theirs):
+        opening = asyncio.create_task(Outbound.open(client, Exchange(Destinations(), list)))
+        await asyncio.sleep(0)
+        wire.send(theirs, {"request": 1, "error": 24, "text": "Too many open files"})
+        with pytest.raises(EngineError, match="Too many open files"):
+            _ = await opening

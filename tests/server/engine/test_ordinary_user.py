@@ -18,6 +18,7 @@ import sandlot
 from tests.interpreters import open_to_all
 
 from .conftest import eventually
+from .outside import own_address, serving
 from .test_isolation import attempt_names
 
 HERE = Path(__file__).parent
@@ -63,7 +64,12 @@ def start(python: str, place: Path, program: str, *arguments: str) -> subprocess
 
 @pytest.fixture(scope="module")
 def found(python: str, place: Path) -> Mapping[str, object]:
-    with start(python, place, "ordinary.py", str(place / "data"), str(place / "escapes.py")) as run:
+    address = own_address() or "127.0.0.1"
+    arguments = [str(place / "data"), str(place / "escapes.py"), address]
+    with (
+        serving(address, lambda peer: peer.sendall(b"out")) as port,
+        start(python, place, "ordinary.py", *arguments, str(port)) as run,
+    ):
         output, _ = run.communicate()
     assert run.returncode == 0
     return json.loads(output)
@@ -91,6 +97,12 @@ def test_pause(found: Mapping[str, object]) -> None:
     assert found["pause"] == "stop"
     assert found["paused"] is True
     assert found["resumed"] == "S"
+
+
+@pytest.mark.skipif(own_address() is None, reason="this machine has no address to serve on")
+def test_the_way_out(found: Mapping[str, object]) -> None:
+    assert found["network"] == ["none", "outbound"]
+    assert found["reached"] == [0, None, "out\nTrue\nTrue\n"]
 
 
 def test_nothing_is_left(found: Mapping[str, object]) -> None:

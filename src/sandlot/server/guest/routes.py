@@ -33,6 +33,9 @@ _TYPE_LOCAL = 2
 _NAME = 3
 _LINK_INFO = 18
 _LINK_KIND = 1
+_FAMILIES = 26
+_ADDRESS_GENERATION = 8
+_NO_ADDRESSES = 1
 # linux/if_addr.h
 _ADDRESS = 1
 _LOCAL_ADDRESS = 2
@@ -59,14 +62,26 @@ def _add_interface(sock: socket.socket) -> int:
     With the loopback interface alone they would take the machine for offline.
     """
     for kind in (b"dummy", b"bridge"):
-        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, _IFF_UP, _IFF_UP)  # struct ifinfomsg
-        body += netlink.attribute(_NAME, b"eth0\0")
-        body += netlink.nest(_LINK_INFO, netlink.attribute(_LINK_KIND, kind))
-        message = netlink.message(_NEW_LINK, netlink.CREATE | netlink.ACKNOWLEDGE, body)
+        new = netlink.attribute(_NAME, b"eth0\0")
+        new += netlink.nest(_LINK_INFO, netlink.attribute(_LINK_KIND, kind))
         with contextlib.suppress(OSError):  # a kernel without them
-            netlink.request(sock, "add interface", [message], 1)
-            return socket.if_nametoindex("eth0")
+            _change_interface(sock, netlink.CREATE, new)
+            index = socket.if_nametoindex("eth0")
+            mode = netlink.attribute(_ADDRESS_GENERATION, bytes([_NO_ADDRESSES]))
+            with contextlib.suppress(OSError):  # a kernel without IPv6
+                family = netlink.nest(_FAMILIES, netlink.nest(socket.AF_INET6, mode))
+                _change_interface(sock, 0, family, index)
+            _change_interface(sock, 0, b"", index, _IFF_UP)
+            return index
     return _LOOPBACK
+
+
+def _change_interface(
+    sock: socket.socket, flags: int, attributes: bytes, index: int = 0, state: int = 0
+) -> None:
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, state, state)  # struct ifinfomsg
+    message = netlink.message(_NEW_LINK, flags | netlink.ACKNOWLEDGE, body + attributes)
+    netlink.request(sock, "add interface", [message], 1)
 
 
 def _add_address(sock: socket.socket, family: int, address: bytes, index: int) -> None:

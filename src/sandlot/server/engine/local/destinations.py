@@ -18,8 +18,35 @@ __all__ = ["Destinations", "Network", "has_route"]
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
-_UNICAST_V6 = IPv6Network("2000::/3")  # RFC 4291: what IANA assigns to be reached from everywhere
-_SIX_TO_FOUR = IPv6Network("2002::/16")  # RFC 3056: leads to any IPv4 address
+# IANA's registries of special-purpose addresses, and RFC 4291: unicast addresses that are reached
+# from everywhere begin with 2000::/3. Left out are also 6to4 (2002::/16, 192.88.99.0/24) and Teredo
+# (in 2001::/23), which lead to any IPv4 address.
+_NOT_PUBLIC = [
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",
+        "::/3",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "3fff::/20",
+        "4000::/2",
+        "8000::/1",
+    )
+]
 _SOMEWHERE_V6 = IPv6Address("2000::")
 
 # linux/rtnetlink.h
@@ -53,10 +80,8 @@ class Destinations:
             return False
         if ip_network(address) in self._allowed:
             return True
-        allowed = any(
-            address in network for network in self._allowed if network.version == address.version
-        )
-        return (allowed or _is_public(address)) and has_route(address)
+        allowed = _is_in(address, self._allowed) or not _is_in(address, _NOT_PUBLIC)
+        return allowed and has_route(address)
 
 
 def has_route(address: Address = _SOMEWHERE_V6) -> bool:
@@ -78,10 +103,8 @@ def _is_never(address: Address) -> bool:
     )
 
 
-def _is_public(address: Address) -> bool:
-    if isinstance(address, IPv6Address):
-        return address.is_global and address in _UNICAST_V6 and address not in _SIX_TO_FOUR
-    return address.is_global
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)  # False for the other version
 
 
 def _route_type(address: Address) -> int | None:

@@ -68,29 +68,30 @@ class NameService:
         self._servers = servers
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock, self._hear)
+        self._loop.add_reader(sock.fileno(), self._hear)
 
     def close(self) -> None:
         """Answer nothing more; may be repeated."""
         if self._sock.fileno() >= 0:
-            _ = self._loop.remove_reader(self._sock)
+            _ = self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
         for task in self._tasks:
             _ = task.cancel()
 
     def serve(self, connection: socket.socket) -> None:
         """Answer questions that come by TCP; the connection is taken over."""
-        if not self._start(self._converse(connection)):
-            connection.close()
+        self._start(self._converse(connection), connection.close)
 
-    def _start(self, work: Coroutine[None, None, None]) -> bool:
+    def _start(self, work: Coroutine[None, None, None], clean_up: Callable[[], None]) -> None:
+        """Do something, unless there is too much to do; it may be cancelled before it begins."""
         if len(self._tasks) >= _AT_ONCE or self._sock.fileno() < 0:
             work.close()
-            return False
+            clean_up()
+            return
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
+        task.add_done_callback(lambda _: clean_up())
 
     def _hear(self) -> None:
         for _ in range(_BURST):
@@ -99,7 +100,7 @@ class NameService:
             except OSError:
                 return
             if _is_question(question):
-                _ = self._start(self._answer(question, client))  # or it will be repeated
+                self._start(self._answer(question, client), _do_nothing)
 
     async def _answer(self, question: bytes, client: Server) -> None:
         answer = await self._ask(question, _ask_by_udp, _ROUNDS)
@@ -137,6 +138,10 @@ class NameService:
                     return question[:2] + answer[2:]
         flags = bytes([question[2] | _IS_ANSWER, _RECURSION_AVAILABLE | _SERVER_FAILURE])
         return question[:2] + flags + question[4:]
+
+
+def _do_nothing() -> None:
+    """Leave it at that: a question that is not answered is asked again."""
 
 
 def _is_question(message: bytes) -> bool:

@@ -17,6 +17,7 @@ from sandlot.server.guest import firewall, wire
 
 from .agent import AgentClient
 from .destinations import Destinations, Network, has_route
+from .names import find_servers
 from .outbound import Exchange, Outbound
 from .templates import Template
 
@@ -39,7 +40,7 @@ class Networks:
 
     def __init__(self, offered: Sequence[str], allowed: Sequence[Network]) -> None:
         self._offered = {"none", *offered}
-        self._exchange = Exchange(Destinations(allowed))
+        self._exchange = Exchange(Destinations(allowed), find_servers)
         self._reason: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

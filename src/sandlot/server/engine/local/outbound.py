@@ -22,7 +22,7 @@ from sandlot.server.guest import firewall, netlink
 
 from .agent import AgentClient, RefusedError
 from .destinations import Destinations
-from .names import NameService, Server, find_servers
+from .names import NameService, Server
 from .packets import (
     NO_HOST,
     NO_NETWORK,
@@ -66,7 +66,7 @@ class Exchange:
     """
 
     destinations: Destinations
-    servers: Callable[[], Sequence[Server]] = find_servers
+    servers: Callable[[], Sequence[Server]]
     connections: int = 0
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(PIECE)))
 
@@ -97,7 +97,7 @@ class Outbound:
         self._tasks: dict[Ends, asyncio.Task[None]] = {}
         self._awaited: dict[Ends, asyncio.Future[socket.socket]] = {}
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._log, self._hear)
+        self._loop.add_reader(self._log.fileno(), self._hear)
         agent.when_connected(self._admit)
         agent.when_gone(self._close)
 
@@ -115,7 +115,7 @@ class Outbound:
         return cls(agent, _take_outlets(fds), exchange)
 
     def _close(self) -> None:
-        _ = self._loop.remove_reader(self._log)
+        _ = self._loop.remove_reader(self._log.fileno())
         for sock in (self._log, *self._injectors.values()):
             sock.close()
         self._names.close()

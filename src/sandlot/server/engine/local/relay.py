@@ -61,10 +61,12 @@ class Relay:
         self._close()
 
     def _look(self) -> None:
-        """See whether anything can still come. If not, the end is as orderly as what led to it."""
+        """Carry an end over, or make one. It is as orderly as what led to it."""
         if not all(way.ended for way in self._ways):
-            return
-        if any(way.broken for way in self._ways):
+            for way in self._ways:
+                if way.ended and not way.broken:
+                    way.carry_over()
+        elif any(way.broken for way in self._ways):
             self._abort()
         else:
             self._close()
@@ -116,12 +118,12 @@ class _Way:
 
     def start(self) -> None:
         """Read when there is something."""
-        self._loop.add_reader(self._source, self._move)
+        self._loop.add_reader(self._source.fileno(), self._move)
 
     def stop(self) -> None:
         """Do nothing more."""
-        _ = self._loop.remove_reader(self._source)
-        _ = self._loop.remove_writer(self._sink)
+        _ = self._loop.remove_reader(self._source.fileno())
+        _ = self._loop.remove_writer(self._sink.fileno())
 
     def _move(self) -> None:
         try:
@@ -137,14 +139,14 @@ class _Way:
         sent = self._send(self._buffer[:count])
         if sent < count and not self.ended:
             self._rest = memoryview(bytes(self._buffer[sent:count]))
-            _ = self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._sink, self._flush)
+            _ = self._loop.remove_reader(self._source.fileno())
+            self._loop.add_writer(self._sink.fileno(), self._flush)
 
     def _flush(self) -> None:
         self._rest = self._rest[self._send(self._rest) :]
         if not self._rest and not self.ended:
             self._rest = memoryview(b"")  # let go of the piece
-            _ = self._loop.remove_writer(self._sink)
+            _ = self._loop.remove_writer(self._sink.fileno())
             self.start()
 
     def _send(self, data: memoryview) -> int:
@@ -157,12 +159,15 @@ class _Way:
             self._end()
             return 0
 
-    def _end(self) -> None:
-        """Carry the end over. Nothing is left to send, or nothing would have been read."""
-        self.ended = True
-        self.stop()
+    def carry_over(self) -> None:
+        """Say to the sink that nothing more will come."""
         with contextlib.suppress(OSError):  # not connected any more
             self._sink.shutdown(socket.SHUT_WR)
+
+    def _end(self) -> None:
+        """Note the end. Nothing is left to send, or nothing would have been read."""
+        self.ended = True
+        self.stop()
         self._on_end()
 
 
