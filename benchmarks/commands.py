@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import subprocess
 import sys
 import time
 
+from benchmarks import rivals
 from benchmarks.report import Row, interleaved
 from sandlot import Client
 from sandlot.local import EmbeddedServer
-
-NAMESPACES = [
-    f"--{kind}" for kind in ("user", "map-root-user", "mount", "pid", "net", "ipc", "uts")
-]
-"""What util-linux's unshare needs to give a command the namespaces that a sandbox has."""
-
-
-def _spawn(*argv: str) -> None:
-    _ = subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-
-
-def _bwrap() -> None:
-    options = (
-        "--unshare-all --unshare-user --uid 1000 --gid 1000 --cap-drop ALL --new-session"
-        " --die-with-parent --clearenv --ro-bind /usr /usr --symlink usr/bin /bin"
-        " --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev"
-        " --tmpfs /tmp --tmpfs /home"
-    )
-    _spawn("bwrap", *options.split(), "/usr/bin/true")
 
 
 def _start() -> float:
@@ -43,7 +23,7 @@ def _start() -> float:
 def _server() -> Row:
     starts = [_start() for _ in range(5)]
     modules = "fastapi, uvicorn, sqlalchemy.ext.asyncio"
-    (bare,) = interleaved(5, lambda: _spawn(sys.executable, "-c", f"import {modules}"))
+    (bare,) = interleaved(5, lambda: rivals.spawn(sys.executable, "-c", f"import {modules}"))
     return Row(
         "server ready", statistics.median(starts) * 1000, bare * 1000, "ms", f"import {modules}"
     )
@@ -60,15 +40,12 @@ def run() -> list[Row]:
         def execute() -> None:
             _ = sandbox.exec(["true"], check=True)
 
-        def unshare() -> None:
-            _spawn("unshare", *NAMESPACES, "--cgroup", "--fork", "true")
-
         created, executed, unshared, host, call = interleaved(
-            100, create, execute, unshare, lambda: _spawn("true"), client.health
+            100, create, execute, rivals.unshare, lambda: rivals.spawn("true"), client.health
         )
         limits = [("true under unshare", unshared)]
-        if shutil.which("bwrap"):
-            created, executed, isolated = interleaved(50, create, execute, _bwrap)
+        if rivals.has("bwrap"):
+            created, executed, isolated = interleaved(50, create, execute, rivals.bwrap)
             limits.append(("true under bwrap", isolated))
         for against, limit in limits:
             rows += [

@@ -105,6 +105,11 @@ class LocalEngine:
             raise RuntimeError("the engine has not been started")
         return self._capabilities
 
+    @property
+    def prepared(self) -> int:
+        """How many sandboxes are ready before they are asked for."""
+        return 0 if self._warm is None else self._warm.ready
+
     async def start(self) -> None:
         """Get ready, removing what an earlier life of this engine left that cannot go on."""
         if sys.platform != "linux":
