@@ -17,7 +17,7 @@ from sandlot.sandbox import ExecStream
 
 COUNT = int(os.environ.get("SANDLOT_BENCH_SANDBOXES", "300"))
 BUSY = 50
-EXECS = 100
+EXECS = 60
 THREADS = 4
 SETTLED = 15.0
 """Seconds after which idle sandboxes are measured less often."""

@@ -164,7 +164,7 @@ def _add_system(hide_local: bool) -> None:
 
 def _add_etc(own: dict[str, str]) -> None:
     for name in _ETC:
-        source = os.path.realpath(f"/etc/{name}")
+        source = f"/etc/{name}"  # where it is a link, mount(2) follows it
         if os.path.isdir(source):
             os.makedirs(f"etc/{name}")
         elif os.path.isfile(source):
