@@ -88,7 +88,7 @@ class ProcessEngine:
             spec,
             record.agent,
             env=_environment(record),
-            home=record.home,
+            home=lambda: record.home,
             owner=None,
             sentry=None,
             freezer=None,
@@ -107,12 +107,13 @@ class ProcessEngine:
         """Do nothing: there are no snapshots."""
 
 
-def _prepare(record: Record) -> wire.Message:
+async def _prepare(record: Record) -> wire.Message:
+    record.home.mkdir(mode=0o755)
     programs = record.directory / "bin"
     programs.mkdir()
     for name in ("python", "python3"):
         (programs / name).symlink_to(Path(sys.base_prefix) / "bin" / "python3")
-    return {"isolated": False}
+    return {"isolated": False, "home": str(record.home)}
 
 
 def _environment(record: Record) -> Mapping[str, str]:

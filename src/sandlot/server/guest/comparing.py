@@ -25,7 +25,7 @@ _PIECE = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-Row = list[object]
+Row = dict[str, object]
 
 
 class Comparison:
@@ -83,7 +83,8 @@ class Comparison:
             kind = self._kind(base, current, name, old, new)
             if kind is not None and shown is not None:
                 self._room -= 1
-                yield [path, kind, _type(shown), 0 if _is_dir(shown) else shown.st_size]
+                size = 0 if _is_dir(shown) else shown.st_size
+                yield {"path": path, "kind": kind, "type": _type(shown), "size": size}
             if not (_is_dir(old) or _is_dir(new)):
                 continue
             if not depth:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from . import comparing, copying, kernel, overlay, privileges, rights, wire
-from .sealing import HarmError, seal
+from .sealing import SEALED, HarmError, seal
 
-__all__ = ["HARM", "run"]
+__all__ = ["HARM", "SEALED", "run"]
 
 HARM = 3
 """Exit code that means that the sandbox must not go on."""

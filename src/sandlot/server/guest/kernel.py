@@ -48,6 +48,7 @@ __all__ = [
     "pivot_root",
     "set_dumpable",
     "set_hostname",
+    "sync_file_system",
     "unmount",
     "unshare",
 ]
@@ -216,6 +217,11 @@ def unmount(target: str) -> None:
 def detach_mount(target: str) -> None:
     """umount2(2) with MNT_DETACH: out of sight at once, gone when unused."""
     _ = _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
+
+
+def sync_file_system(directory: int) -> None:
+    """syncfs(2): return when all that was written to this file system is on the disk."""
+    _ = _check(_libc.syncfs(ctypes.c_int(directory)), "syncfs")
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:

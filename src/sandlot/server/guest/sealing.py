@@ -17,7 +17,10 @@ import time
 from . import kernel, overlay, rights, wire
 from .mounts import HOME
 
-__all__ = ["HarmError", "seal"]
+__all__ = ["SEALED", "HarmError", "seal"]
+
+SEALED = "sealed"
+"""Made beside the kernel's own in the work directory when all is done, should nobody hear of it."""
 
 _PATIENCE = 5.0
 
@@ -45,16 +48,17 @@ def seal(message: wire.Message, pid: int, namespace: int) -> bool:
     rights.enter(uid, namespace)
     overlay.mount_stack(stack, trees)
     tree = kernel.clone_tree(".")
+    work = os.open(f"../s/{stack.work}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if not wire.boolean(message, "stop"):
-        return _exchange(tree, namespace)
+        return _exchange(tree, work, namespace)
     try:
         _stop(pid)
-        return _exchange(tree, namespace)
+        return _exchange(tree, work, namespace)
     finally:
         os.kill(pid, signal.SIGCONT)
 
 
-def _exchange(tree: int, namespace: int) -> bool:
+def _exchange(tree: int, work: int, namespace: int) -> bool:
     """Mount the new home in the place of the old one."""
     kernel.enter_namespace(namespace, kernel.CLONE_NEWNS)
     os.chroot(HOME)
@@ -75,6 +79,7 @@ def _exchange(tree: int, namespace: int) -> bool:
             kernel.pivot_root()
             kernel.detach_mount(".")
             return False
+        os.mkdir(SEALED, dir_fd=work)
     except OSError as error:
         raise HarmError(str(error)) from error
     return True

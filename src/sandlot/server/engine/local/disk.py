@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["DiskMeter"]
@@ -16,20 +17,29 @@ _BLOCK = 512  # of st_blocks, whatever the file system's own
 
 
 class DiskMeter:
-    """Adds up what a directory tree takes, in bounded time: a huge one is told too small."""
+    """Adds up what a directory tree takes, in bounded time: a huge one is told too small.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    Args:
+        find: Returns the directory, which may be another one each time.
+    """
+
+    def __init__(self, find: Callable[[], Path]) -> None:
+        self._find = find
         self._value = 0
         self._expires = 0.0
         self._running: asyncio.Future[int] | None = None
+
+    @property
+    def last(self) -> int:
+        """What was measured last."""
+        return self._value
 
     async def measure(self) -> int:
         """Return the bytes allocated, as they were a few seconds ago at the earliest."""
         if time.monotonic() >= self._expires:
             if self._running is None:
                 loop = asyncio.get_running_loop()
-                self._running = loop.run_in_executor(None, _measure, self._directory)
+                self._running = loop.run_in_executor(None, _measure, self._find())
                 self._running.add_done_callback(self._store)
             return await asyncio.shield(self._running)
         return self._value

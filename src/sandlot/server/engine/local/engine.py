@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import resource
 import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sandlot.server.engine.base import (
@@ -23,7 +23,8 @@ from sandlot.server.engine.base import (
 )
 from sandlot.server.guest import mounts, namespaces, wire
 
-from .agent import AgentStartError
+from .agent import AgentClient, AgentStartError
+from .archive import Archive
 from .cgroups import Cgroups, find_places
 from .demand import Demand
 from .destinations import Network
@@ -88,6 +89,7 @@ class LocalEngine:
         self._keeper = Keeper(territory, _find_cgroups, kind="local", orphan_timeout=orphan_timeout)
         self._watchdog = Watchdog(territory.sandboxes, reserve or Reserve())
         self._adopted: Sequence[Record] = ()
+        self._archive = Archive(territory.path, durable=not ephemeral, send=self._keeper.send_out)
         self._identities = Identities.of_this_process()
         self._networks = Networks(networks, outbound_allow)
         self._templates_dir = templates_dir
@@ -120,6 +122,8 @@ class LocalEngine:
         self._templates = find_templates(self._templates_dir)
         try:
             await self._keeper.start()
+            for record in self._archive.open(self._keeper.records):
+                await self.destroy(record.spec.id)
             self._adopted = self._keeper.records
             self._watchdog.start()
             await self._probe()
@@ -155,6 +159,7 @@ class LocalEngine:
         if self._warm is not None:
             await self._warm.close()
         await self._watchdog.close()
+        await self._archive.let_go()
         self._keeper.let_go()
         self._templates.release()
 
@@ -164,6 +169,7 @@ class LocalEngine:
             await self._warm.close()
         await self._watchdog.close()
         await self._keeper.close()
+        await self._archive.close()
         self._templates.release()
 
     async def create(self, spec: SandboxSpec) -> LocalSandbox:
@@ -173,6 +179,8 @@ class LocalEngine:
         if spec.memory_mb < _LEAST_MEMORY_MB:
             raise UnsuitableError(f"a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory")
         self._keeper.check_new(spec.id)
+        if spec.snapshot is not None:
+            _ = self._archive.layers.get(spec.snapshot)
         return await self._take_warm(spec, template) or await self._make(spec, template)
 
     async def destroy(self, sandbox_id: str) -> None:
@@ -181,10 +189,11 @@ class LocalEngine:
 
     async def snapshots(self) -> Sequence[str]:
         """Return the ids of all snapshots."""
-        return ()
+        return self._archive.layers.ids
 
     async def delete_snapshot(self, snapshot_id: str) -> None:
-        """Forget a snapshot."""
+        """Forget a snapshot; what others need of it stays."""
+        self._archive.forget(snapshot_id)
 
     def _find_template(self, name: str) -> Template:
         template = self._templates.present.get(name)
@@ -248,43 +257,72 @@ class LocalEngine:
             "USER": "user",
         }
         group = record.group
-        sentry = Sentry(
-            record.agent,
-            record.home,
-            DiskBounds.of(record.spec),
-            memory=None if self._kernel_bounds_memory else record.spec.memory_mb * _MIB,
-            group=group,
-        )
-        self._watchdog.watch(sentry)
         return LocalSandbox(
             record.spec,
             record.agent,
             env=env,
-            home=record.home,
+            home=lambda: self._archive.captures.home(record).upper,
             owner=record.uid,
-            sentry=sentry,
+            sentry=self._watch(record),
             freezer=group if group is not None and group.can_freeze else None,
             meter=group,
             service=template.service,
+            past=self._archive.past(record, partial(self._renew, record, template)),
         )
+
+    def _watch(self, record: Record) -> Sentry:
+        sentry = Sentry(
+            record.agent,
+            self._archive.captures.home(record).upper,
+            DiskBounds.of(record.spec),
+            memory=None if self._kernel_bounds_memory else record.spec.memory_mb * _MIB,
+            group=record.group,
+        )
+        self._watchdog.watch(sentry)
+        return sentry
 
     @property
     def _kernel_bounds_memory(self) -> bool:
         return "memory" in self._keeper.cgroups.controllers
 
-    def _prepare(self, spec: SandboxSpec, template: Template, record: Record) -> wire.Message:
+    async def _renew(
+        self, record: Record, template: Template, snapshot_id: str
+    ) -> tuple[AgentClient, Sentry]:
+        """Kill all in a sandbox and start it with the files of a snapshot."""
+        home = await self._archive.captures.prepare_rollback(record, snapshot_id)
+
+        async def prepare(_: Record) -> wire.Message:
+            await self._archive.captures.replace(record, home)
+            return self._plan(record, template)
+
+        try:
+            await self._keeper.renew(record, prepare)
+        finally:
+            if self._archive.captures.home_of(record) is not home:
+                self._archive.captures.abandon(home)
+        try:
+            await self._networks.connect(record.spec.network, record.agent)
+        except BaseException:
+            await self.destroy(record.spec.id)
+            raise
+        return record.agent, self._watch(record)
+
+    async def _prepare(self, spec: SandboxSpec, template: Template, record: Record) -> wire.Message:
         record.uid = self._identities.choose(self._keeper.uids)
-        if record.uid is not None:
-            os.chown(record.home, record.uid, record.uid)
+        await self._archive.begin(record)
         record.group = self._keeper.cgroups.make(spec.id)
+        if record.group is not None:
+            record.group.limit(memory_mb=spec.memory_mb, processes=_PROCESSES, vcpus=spec.vcpus)
+        return self._plan(record, template)
+
+    def _plan(self, record: Record, template: Template) -> wire.Message:
+        spec = record.spec
         limits = {
             "core": 0,  # the host may feed cores to a program of its own
             "fsize": spec.disk_mb * _MIB,
             "nofile": _descriptors(),
             "nproc": _PROCESSES,
         }
-        if record.group is not None:
-            record.group.limit(memory_mb=spec.memory_mb, processes=_PROCESSES, vcpus=spec.vcpus)
         if not self._kernel_bounds_memory:
             limits["data"] = spec.memory_mb * _MIB
         return {
@@ -297,6 +335,7 @@ class LocalEngine:
             "links": dict(template.links),
             "limits": limits,
             "cgroups": [] if record.group is None else record.group.directories,
+            **self._archive.plan(record),
             **self._networks.plan(spec.network),
         }
 
@@ -305,13 +344,14 @@ class LocalEngine:
         while True:
             spec = SandboxSpec(f"probe-{secrets.token_hex(8)}", "minimal", 1, 64, 64)
             try:
-                _ = await self.create(spec)
+                sandbox = await self.create(spec)
             except AgentStartError as error:
                 if not self._keeper.cgroups.drop(error.call):
                     raise EngineUnavailableError(explain(error)) from error
             except EngineError as error:
                 raise EngineUnavailableError(str(error)) from error
             else:
+                await self._archive.probe(sandbox, spec, self.create, self.destroy)
                 await self.destroy(spec.id)
                 break
         if "outbound" in self._networks.offered:
@@ -345,6 +385,7 @@ class LocalEngine:
             private_uid=self._identities.are_private,
             network=self._networks.offered,
             pause="freeze" if FREEZE in controllers else "stop",
+            snapshot="overlay" if self._archive.captures.share else "copy",
             reattach=self._outlived,
             reason="; ".join(filter(None, reasons)) or None,
             missing=self._templates.missing,

@@ -19,7 +19,7 @@ from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
 
-__all__ = ["LocalReader", "LocalWriter", "Purse"]
+__all__ = ["LocalReader", "LocalWriter", "Purse", "problem"]
 
 _PROBLEMS: Mapping[int, FileProblem] = {
     errno.ENOENT: "not_found",
@@ -42,7 +42,8 @@ _MOST = 1024 * 1024
 Result = TypeVar("Result")
 
 
-def _problem(number: int, text: str, path: str) -> FileAccessError:
+def problem(number: int, text: str, path: str) -> FileAccessError:
+    """Return what an error of the operating system is called here."""
     return FileAccessError(_PROBLEMS.get(number, "invalid"), f"{path}: {text}")
 
 
@@ -58,7 +59,7 @@ async def _ask_for_file(agent: AgentClient, op: str, path: str) -> tuple[int, in
     try:
         _, fds = await answer
     except RefusedError as error:
-        raise _problem(error.number, str(error), path) from error
+        raise problem(error.number, str(error), path) from error
     if len(fds) != 1 or not stat.S_ISREG(os.fstat(fds[0]).st_mode):
         wire.close_all(fds)
         raise FileAccessError("invalid", f"{path}: not a regular file")
@@ -100,7 +101,7 @@ class _OpenFile:
             future.add_done_callback(self._rest)
             return await asyncio.shield(future)
         except OSError as error:
-            raise _problem(error.errno or 0, error.strerror or str(error), self._path) from error
+            raise problem(error.errno or 0, error.strerror or str(error), self._path) from error
 
     def close(self) -> None:
         """Close the descriptor, as soon as nobody works on it; may be repeated."""
@@ -205,7 +206,7 @@ class LocalWriter:
         """Append to the new content."""
         if self._purse is not None:
             if not await self._purse.spend(len(data)):
-                raise _problem(errno.EDQUOT, os.strerror(errno.EDQUOT), self._path)
+                raise problem(errno.EDQUOT, os.strerror(errno.EDQUOT), self._path)
             self._spent += len(data)
         await self._file.do(lambda fd: _write_all(fd, data), quick=len(data) <= _SMALL)
 
@@ -222,7 +223,7 @@ class LocalWriter:
         try:
             _ = await self._agent.ask("commit", {"file": self._key})
         except RefusedError as error:
-            raise _problem(error.number, str(error), self._path) from error
+            raise problem(error.number, str(error), self._path) from error
 
     async def abort(self) -> None:
         """Throw the new content away; may be repeated."""

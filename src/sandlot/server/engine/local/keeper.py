@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sandlot.server.engine.base import EngineError, SandboxGoneError, SandboxSpec
 from sandlot.server.guest import removal, wire
@@ -169,13 +169,15 @@ class Keeper:
             text = f"the record of the sandbox could not be written: {error.strerror}"
             raise EngineError(text) from error
 
-    async def create(self, spec: SandboxSpec, prepare: Callable[[Record], wire.Message]) -> Record:
+    async def create(
+        self, spec: SandboxSpec, prepare: Callable[[Record], Awaitable[wire.Message]]
+    ) -> Record:
         """Make a sandbox; on failure or cancellation nothing of it is left.
 
         Args:
             spec: What it shall be like.
-            prepare: Completes the record and returns what the zygote has to know. The home
-                directory is there by then.
+            prepare: Completes the record, makes the home directory and returns what the zygote
+                has to know.
 
         Raises:
             EngineError: It could not be made.
@@ -192,10 +194,9 @@ class Keeper:
             try:
                 zygote = await self._living_zygote()
                 record.directory.mkdir(mode=0o700)
-                record.home.mkdir(mode=0o755)
-                plan = prepare(record)
+                plan = await prepare(record)
                 records.save(record)
-                zygote.create(name, {"home": str(record.home), **plan}, theirs)
+                zygote.create(name, plan, theirs)
                 await _wait_ready(record.agent)
             except OSError as error:
                 await self.destroy(name)
@@ -204,6 +205,46 @@ class Keeper:
                 await self.destroy(name)
                 raise
         return record
+
+    async def renew(
+        self, record: Record, prepare: Callable[[Record], Awaitable[wire.Message]]
+    ) -> None:
+        """Kill all that runs in a sandbox and start it anew.
+
+        Args:
+            record: The sandbox, which gets a new agent.
+            prepare: Returns what the zygote has to know; nothing runs in the sandbox by then.
+
+        Raises:
+            EngineError: It could not be done, and the sandbox is gone.
+        """
+        try:
+            zygote = await self._living_zygote()
+            record.agent.close()
+            ending = zygote.destroy(record.name)
+            if record.group is not None:
+                record.group.release()  # after the kill was sent: nothing in it shall run on
+            await ending
+            plan = await prepare(record)
+            mine, theirs = socket_pair()
+            with theirs:
+                record.agent = AgentClient(mine)
+                zygote.create(record.name, plan, theirs)
+                await _wait_ready(record.agent)
+        except OSError as error:
+            await self.destroy(record.spec.id)
+            raise _failure(error) from error
+        except BaseException:
+            await self.destroy(record.spec.id)
+            raise
+
+    async def send_out(self, order: wire.Message, channel: socket.socket) -> None:
+        """Have a fork of the zygote do something; it will answer on the channel.
+
+        Raises:
+            EngineError: The engine has been closed.
+        """
+        (await self._living_zygote()).errand(order, channel)
 
     async def destroy(self, name: str) -> None:
         """Kill a sandbox and remove what is left of it; an unknown one is no error."""
@@ -227,6 +268,8 @@ class Keeper:
             text = f"what is left of the sandbox could not be removed: {error.strerror}"
             raise EngineError(text) from error
         _ = self._records.pop(name, None)
+        if record.farewell is not None:
+            record.farewell()
 
     def _start_zygote(self) -> Zygote:
         self._cgroups = self._find_cgroups(self._territory)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Record:
         uid: User on the host that nothing but this sandbox uses, if it has one.
         group: Its control groups, if it has any.
         notes: What else a next life has to know; JSON only.
+        farewell: What is to be done when nothing is left of it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Record:
     group: Group | None = None
     notes: dict[str, object] = field(default_factory=dict[str, object])
     removal: asyncio.Task[None] | None = None
+    farewell: Callable[[], None] | None = None
 
     @property
     def home(self) -> Path:

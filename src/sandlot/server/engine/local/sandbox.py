@@ -29,6 +29,7 @@ from .connections import Connections
 from .disk import DiskMeter
 from .files import LocalReader, LocalWriter
 from .gauge import Gauge, Meter
+from .past import Past
 from .process import LocalProcess
 from .recipes import Service
 from .sentry import Sentry
@@ -57,12 +58,13 @@ class LocalSandbox:
 
     Args:
         env: Environment variables of every program.
-        home: Its home directory, as the server sees it.
+        home: Returns where its own files are, as the server sees them.
         owner: User on the host that its processes are, where that is not the server's own.
         sentry: What holds the limits that the kernel does not.
         freezer: How to pause it; the agent does it if None.
         meter: How to measure it; the agent does it if None.
         service: What runs in it from the beginning.
+        past: What captures its files; nothing does if None.
     """
 
     def __init__(
@@ -71,32 +73,54 @@ class LocalSandbox:
         agent: AgentClient,
         *,
         env: Mapping[str, str],
-        home: Path,
+        home: Callable[[], Path],
         owner: int | None,
         sentry: Sentry | None,
         freezer: Freezer | None,
         meter: Meter | None,
         service: Service | None = None,
+        past: Past | None = None,
     ) -> None:
         self._spec = spec
-        self._agent = agent
         self._env = env
         self._owner = owner
-        self._sentry = sentry
-        self._fates = None if sentry is None else sentry.fates
+        self._watch_by(sentry)
         self._freezer = freezer
         self._disk = DiskMeter(home)
         self._gauge = None if meter is None else Gauge(meter, self._disk)
+        self._kind_of_service = service
+        self._past = past
+        self._paused = False
+        self._renewal: asyncio.Task[None] | None = None
+        self._agent = agent
         self._connections = Connections(agent)
-        self._service: RunningService | None = None
-        if service is not None:
-            command = Command(service.argv, spec.env, spec.cwd)
-            self._service = RunningService(
-                service,
-                lambda: LocalProcess.start(agent, command, env, owner, _SERVICE, fates=self._fates),
-                self._find_service,
-            )
-            agent.when_gone(self._service.stop)
+        self._service = self._serve(agent)
+
+    def _watch_by(self, sentry: Sentry | None) -> None:
+        self._sentry = sentry
+        self._fates = None if sentry is None else sentry.fates
+        # Held by whoever makes it stand still.
+        self._turn = asyncio.Lock() if sentry is None else sentry.lock
+
+    def _serve(self, agent: AgentClient) -> RunningService | None:
+        """Run the service for as long as the agent lives."""
+        if self._kind_of_service is None:
+            return None
+        command = Command(self._kind_of_service.argv, self._spec.env, self._spec.cwd)
+
+        async def find() -> LocalProcess | None:
+            await agent.wait_ready()
+            return LocalProcess.outlasted(agent, _SERVICE)
+
+        service = RunningService(
+            self._kind_of_service,
+            lambda: LocalProcess.start(
+                agent, command, self._env, self._owner, _SERVICE, fates=self._fates
+            ),
+            find,
+        )
+        agent.when_gone(service.stop)
+        return service
 
     def __repr__(self) -> str:
         return f"LocalSandbox({self.id!r})"
@@ -109,15 +133,11 @@ class LocalSandbox:
     @property
     def gone(self) -> bool:
         """Whether it has died."""
-        return self._agent.gone
+        return self._renewal is None and self._agent.gone
 
     def rename(self, sandbox_id: str) -> None:
         """Answer to another id from now on."""
         self._spec = replace(self._spec, id=sandbox_id)
-
-    async def _find_service(self) -> LocalProcess | None:
-        await self._agent.wait_ready()
-        return LocalProcess.outlasted(self._agent, _SERVICE)
 
     async def wait_prepared(self) -> None:
         """Wait until its first user has nothing to wait for.
@@ -130,7 +150,11 @@ class LocalSandbox:
 
     async def wait_gone(self) -> None:
         """Wait until the sandbox has died, for whatever reason."""
-        await self._agent.wait_gone()
+        while True:
+            await self._agent.wait_gone()
+            if self._renewal is None:
+                return
+            _ = await asyncio.wait([self._renewal])
 
     async def spawn(self, command: Command) -> Process:
         """Start a program."""
@@ -172,15 +196,24 @@ class LocalSandbox:
 
     async def pause(self) -> None:
         """Freeze all processes."""
-        if self._sentry is None:
-            await self._stop()
-            return
-        async with self._sentry.lock:
-            await self._stop()
-            self._sentry.paused = True
+        async with self._turn:
+            self._check_alive()
+            await self._freeze()
+            self._note_pause(True)
 
-    async def _stop(self) -> None:
-        self._check_alive()
+    async def resume(self) -> None:
+        """Thaw all processes."""
+        async with self._turn:
+            self._check_alive()
+            await self._thaw()
+            self._note_pause(False)
+
+    def _note_pause(self, paused: bool) -> None:
+        self._paused = paused
+        if self._sentry is not None:
+            self._sentry.paused = paused
+
+    async def _freeze(self) -> None:
         if self._freezer is not None:
             await self._freezer.freeze()
             return
@@ -188,15 +221,11 @@ class LocalSandbox:
         if not wire.boolean(message, "done"):
             raise EngineError("the sandbox could not be paused: some processes do not stop")
 
-    async def resume(self) -> None:
-        """Thaw all processes."""
-        self._check_alive()
+    async def _thaw(self) -> None:
         if self._freezer is not None:
             await self._freezer.thaw()
         else:
             _ = await self._ask("continue")
-        if self._sentry is not None:
-            self._sentry.paused = False
 
     async def usage(self) -> Usage:
         """Measure the use of resources."""
@@ -214,19 +243,66 @@ class LocalSandbox:
 
     async def snapshot(self, snapshot_id: str) -> SnapshotSize:
         """Capture the home directory."""
-        raise UnsuitableError(_NO_SNAPSHOTS)
+        past = self._require_past()
+        task = asyncio.create_task(self._capture(past, snapshot_id))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # It is finished all the same, since it cannot be broken off, and then undone.
+            task.add_done_callback(lambda done: _undo(past, snapshot_id, done))
+            raise
+
+    async def _capture(self, past: Past, snapshot_id: str) -> SnapshotSize:
+        async with self._turn:
+            self._check_alive()
+            if not self._paused:
+                await self._freeze()
+            try:
+                stop, estimate = self._freezer is None, self._disk.last
+                size = await past.capture(snapshot_id, stop=stop, estimate=estimate)
+                if self._sentry is not None:
+                    self._sentry.directory = past.directory
+                return size
+            finally:
+                if not self._paused:
+                    await self._thaw()
 
     async def rollback(self, snapshot_id: str) -> None:
         """Begin anew with the files of a snapshot."""
-        raise UnsuitableError(_NO_SNAPSHOTS)
+        past = self._require_past()
+        async with self._turn:
+            self._check_alive()
+            task = self._renewal = asyncio.create_task(self._go_back(past, snapshot_id))
+        await asyncio.shield(task)
+
+    async def _go_back(self, past: Past, snapshot_id: str) -> None:
+        async with self._turn:
+            try:
+                agent, sentry = await past.go_back(snapshot_id)
+                self._agent = agent
+                self._watch_by(sentry)
+                self._note_pause(False)
+                self._connections = Connections(agent)
+                self._service = self._serve(agent)
+            finally:
+                self._renewal = None
 
     async def changes(self, snapshot_id: str | None) -> Changes:
         """Compare the home directory with a snapshot."""
-        raise UnsuitableError(_NO_SNAPSHOTS)
+        past = self._require_past()
+        self._check_alive()
+        return await past.changes(snapshot_id)
 
     async def open_base(self, snapshot_id: str | None, path: str) -> FileReader:
         """Open a file as it was in a snapshot."""
-        raise UnsuitableError(_NO_SNAPSHOTS)
+        past = self._require_past()
+        self._check_alive()
+        return await past.open(snapshot_id, path)
+
+    def _require_past(self) -> Past:
+        if self._past is None:
+            raise UnsuitableError(_NO_SNAPSHOTS)
+        return self._past
 
     async def _ask(self, op: str) -> tuple[wire.Message, list[int]]:
         try:
@@ -237,3 +313,8 @@ class LocalSandbox:
     def _check_alive(self) -> None:
         if self._agent.gone:
             raise SandboxGoneError("the sandbox has died")
+
+
+def _undo(past: Past, snapshot_id: str, task: asyncio.Task[SnapshotSize]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        past.forget(snapshot_id)

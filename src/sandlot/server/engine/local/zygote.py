@@ -139,6 +139,10 @@ class Zygote:
         """Have a sandbox made; its agent will answer on the channel, which is taken over."""
         self._channel.send({"op": "create", "id": name, **plan}, [channel.detach()])
 
+    def errand(self, order: wire.Message, channel: socket.socket) -> None:
+        """Have a fork do something; it will answer on the channel, which is taken over."""
+        self._channel.send({"op": "errand", **order}, [channel.detach()])
+
     def reattach(self, name: str, channel: socket.socket) -> None:
         """Have the agent of a sandbox answer on another channel, which is taken over."""
         self._channel.send({"op": "reattach", "id": name}, [channel.detach()])
