@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import secrets
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from .agent import AgentClient, AgentStartError
 from .archive import Archive
 from .cgroups import Cgroups, find_places
 from .demand import Demand
+from .descriptors import descriptors
 from .destinations import Network
 from .group import FREEZE
 from .identities import Identities
@@ -48,7 +48,6 @@ _log = logging.getLogger("sandlot.server.engine")
 
 _MIB = 1024 * 1024
 _PROCESSES = 512
-_DESCRIPTORS = 16384
 _LEAST_MEMORY_MB = 8
 """With less, there is room for the agent but for no program."""
 
@@ -320,7 +319,7 @@ class LocalEngine:
         limits = {
             "core": 0,  # the host may feed cores to a program of its own
             "fsize": spec.disk_mb * _MIB,
-            "nofile": _descriptors(),
+            "nofile": descriptors(),
             "nproc": _PROCESSES,
         }
         if not self._kernel_bounds_memory:
@@ -390,16 +389,6 @@ class LocalEngine:
             reason="; ".join(filter(None, reasons)) or None,
             missing=self._templates.missing,
         )
-
-
-def _descriptors() -> int:
-    """Return how many descriptors a process of a sandbox may have: far fewer than the server.
-
-    That is also how many may be on the way between processes of one user before the kernel refuses
-    to send more (unix(7), ETOOMANYREFS), and the server may be that user.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _DESCRIPTORS if soft == resource.RLIM_INFINITY else min(_DESCRIPTORS, soft // 2)
 
 
 def _find_cgroups(territory: Territory) -> Cgroups:
