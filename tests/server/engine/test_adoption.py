@@ -444,7 +444,7 @@ async def test_without_another_server_all_goes(lives: OpenLives, state: str) -> 
         await line.lose()
         assert any(each.startswith("process") for each in orphans(line.data_dir))
         await eventually(lambda: not orphans(line.data_dir))
-        assert sorted(os.listdir(line.data_dir)) == (["cgroups", "lock"])
+        assert sorted(os.listdir(line.data_dir)) == ["cgroups", "layers", "lock", "snapshots"]
 
 
 async def test_time_does_not_begin_anew_with_each_visitor(lives: OpenLives) -> None:
