@@ -44,7 +44,7 @@ def test_after_some_minutes_of_silence_nothing_is_kept() -> None:
     assert not demand.may_change
     for _ in range(1000):
         demand.note(PLAIN, 300, serves=False)
-    assert targets(demand, 300 + 900) == {}
+    assert targets(demand, 300 + 420) == {}, "however much it was"
 
 
 def test_the_faster_the_more_but_not_endlessly() -> None:
