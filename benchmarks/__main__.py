@@ -15,6 +15,7 @@ from benchmarks import (
     imports,
     proxy,
     scale,
+    snapshots,
     transfers,
     warmth,
 )
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "transfers": transfers.run,
     "proxy": proxy.run,
     "code": code.run,
+    "snapshots": snapshots.run,
     "warmth": warmth.run,
     "growth": growth.run,
 }

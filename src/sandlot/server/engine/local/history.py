@@ -121,6 +121,10 @@ class History:
             old = self._layers.path(base[0]) if base else self._layers.nothing
             bounds = {**bounds, "sources": [str(old), str(home.upper)]}
             return (await self._errands.run("compare-copies", bounds))[0]
+        try:
+            home.admit()
+        except OSError as error:
+            raise EngineError(f"the files cannot be compared: {error.strerror}") from error
         common = _common_end(home.lower, base)
         changed = [f"l/{name}" for name in (*home.lower[:-common], *base[:-common])]
         if not common:

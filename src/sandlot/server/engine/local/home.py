@@ -66,8 +66,15 @@ class Home:
             if self.owner is not None:
                 os.chown(path, self.owner, self.owner)
             path.chmod(mode)
-        if self.plain:
-            return
+        if not self.plain:
+            self.admit()
+
+    def admit(self) -> None:
+        """Let its user mount what is in its place.
+
+        Raises:
+            OSError: That cannot be done.
+        """
         (self.place / overlay.PLACE).mkdir(mode=0o700, exist_ok=True)
         if self.owner is not None:
             # Its user is let in by a mount of this very directory; the way to it stays closed.
