@@ -19,9 +19,10 @@ import pytest
 
 import sandlot
 from sandlot.server.engine.base import EngineError, Exit, UnsuitableError
-from sandlot.server.engine.local import LocalEngine, networks, outbound
+from sandlot.server.engine.local import LocalEngine, names, networks, outbound
 from sandlot.server.engine.local import engine as local_engine
 from sandlot.server.engine.local.destinations import Network
+from sandlot.server.engine.local.packets import Opening
 
 from .conftest import Box, _places, eventually, read_line, spec
 from .outside import (
@@ -534,6 +535,45 @@ print(total)
             await process.write_stdin(b"\n")
             assert int(await read_line(process)) == size
             await process.close()
+
+
+async def test_a_flood_is_bounded(open_out: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one sandbox can make the server do in a second is bounded by the kernel."""
+    program = """
+import socket, time
+began = time.monotonic()
+while time.monotonic() < began + 2:
+    for address, kind in (("10.0.0.1", socket.SOCK_STREAM), ("127.0.0.1", socket.SOCK_DGRAM)):
+        with socket.socket(type=kind) as sock:
+            sock.setblocking(False)
+            sock.connect_ex((address, 53))
+            if kind == socket.SOCK_DGRAM:
+                try:
+                    sock.send(b"x" * 4000)
+                except OSError:
+                    pass
+print(time.monotonic() - began)
+"""
+    connections = questions = 0
+    parse, check = outbound.parse_opening, names._is_question
+
+    def count_connection(packet: bytes) -> Opening:
+        nonlocal connections
+        connections += 1
+        return parse(packet)
+
+    def count_question(message: bytes) -> bool:
+        nonlocal questions
+        questions += 1
+        return check(message)
+
+    monkeypatch.setattr(outbound, "parse_opening", count_connection)
+    monkeypatch.setattr(names, "_is_question", count_question)
+    async with open_out() as box:
+        result = await box.python(program)
+        bound = 1000 * (float(result.stdout) + 1) + 500
+    assert 1000 < connections < bound
+    assert 1000 < questions < bound
 
 
 async def test_destroying_ends_connections(open_out: Open) -> None:

@@ -30,6 +30,10 @@ NAME_PORT = 53
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
+_RATE = 1000
+"""Connections that may begin in a second, and questions to the name service. More are lost, and
+sent again later by who has patience: what the server does for a sandbox is bounded."""
+
 _GROUP = 1
 _TABLE = "sandlot"
 
@@ -85,13 +89,23 @@ def _leaving(family: int) -> list[list[bytes]]:
         nftables.load_network(*_DESTINATION[af]),
         nftables.compare(socket.inet_pton(af, OWN_ADDRESSES[af])),
     ]
-    show = [nftables.log(_GROUP), drop]
+    show = [nftables.limit(_RATE), nftables.log(_GROUP), drop]
+    question = [
+        nftables.load_protocol(),
+        nftables.compare(bytes([socket.IPPROTO_UDP])),
+        nftables.load_transport(*_PORT),
+        nftables.compare(struct.pack(">H", NAME_PORT)),
+    ]
     return [
         [nftables.load_mark(), nftables.compare(struct.pack("=I", MARK)), accept],
         [*opening, *to_itself, *reserved, *show],
+        [*opening, *to_itself, *reserved, drop],
+        [*question, *to_itself, nftables.limit(_RATE), accept],
+        [*question, *to_itself, drop],
         [*to_itself, accept],
         [*to_own_address, accept],
         [*opening, *show],
+        [*opening, drop],
         [*tcp, accept],  # of connections that the server has let in
         [nftables.refuse(family)],
     ]

@@ -19,6 +19,7 @@ __all__ = [
     "compare",
     "install",
     "is_below",
+    "limit",
     "load_mark",
     "load_network",
     "load_protocol",
@@ -138,6 +139,17 @@ def compare(value: bytes) -> bytes:
 def is_below(value: bytes) -> bytes:
     """Go on if what is loaded is less than this, as a big-endian number."""
     return _compare(_LESS, value)
+
+
+def limit(rate: int) -> bytes:
+    """Go on with so many packets a second, and at once as many as there are in one."""
+    return _expression(
+        "limit",
+        netlink.attribute(1, struct.pack(">Q", rate)),
+        netlink.attribute(2, struct.pack(">Q", 1)),
+        netlink.attribute(3, _number(rate)),
+        netlink.attribute(4, _number(0)),  # packets, not bytes
+    )
 
 
 def verdict(code: int) -> bytes:
