@@ -543,15 +543,16 @@ async def test_a_flood_is_bounded(open_out: Open, monkeypatch: pytest.MonkeyPatc
 import socket, time
 began = time.monotonic()
 while time.monotonic() < began + 2:
-    for address, kind in (("10.0.0.1", socket.SOCK_STREAM), ("127.0.0.1", socket.SOCK_DGRAM)):
-        with socket.socket(type=kind) as sock:
-            sock.setblocking(False)
-            sock.connect_ex((address, 53))
-            if kind == socket.SOCK_DGRAM:
-                try:
-                    sock.send(b"x" * 4000)
-                except OSError:
-                    pass
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        sock.connect_ex(("10.0.0.1", 53))
+again = time.monotonic()
+with socket.socket(type=socket.SOCK_DGRAM) as sock:
+    while time.monotonic() < again + 2:
+        try:
+            sock.sendto(b"x" * 20, ("127.0.0.1", 53))
+        except OSError:
+            pass
 print(time.monotonic() - began)
 """
     connections = questions = 0
@@ -571,9 +572,9 @@ print(time.monotonic() - began)
     monkeypatch.setattr(names, "_is_question", count_question)
     async with open_out() as box:
         result = await box.python(program)
-        bound = 1000 * (float(result.stdout) + 1) + 500
-    assert 1000 < connections < bound
-    assert 1000 < questions < bound
+        bound = 1000 * (float(result.stdout) - 1)  # a burst, and two of the four seconds
+    assert 1000 < connections <= bound
+    assert 1000 < questions <= bound
 
 
 async def test_destroying_ends_connections(open_out: Open) -> None:
