@@ -61,6 +61,7 @@ check: setup
 demo: setup
 	$(RUN) python examples/quickstart.py
 	$(RUN) python examples/quickstart_async.py
+	$(RUN) python examples/undo.py
 	$(RUN) python examples/analysis.py
 
 bench: setup

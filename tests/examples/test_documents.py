@@ -29,19 +29,30 @@ def run(code: str, place: Path) -> str:
     return done.stdout
 
 
+def promised(code: str) -> list[str]:
+    """Return what the comments say is printed."""
+    return re.findall(r"print.*  # (.*)", code)
+
+
 def test_the_readme(tmp_path: Path) -> None:
-    first, with_asyncio, clients, code = blocks("README.md")
+    first, with_asyncio, clients, code, files = blocks("README.md")
     assert run(first, tmp_path) == "hello from a sandbox\n 0\n"
     assert run(with_asyncio, tmp_path).count("StreamStdoutEvent") == 3
     assert "create" not in clients  # it cannot run without a server
     assert run("from sandlot import Client\n" + code, tmp_path) == "3 None\n"
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    said = run(IN_A_SANDBOX + textwrap.indent(files, "    "), tmp_path)
+    assert said.splitlines() == promised(files)
 
 
 def test_running_code(tmp_path: Path) -> None:
     state, stream = blocks("docs/code.md")
-    said = run(state, tmp_path).splitlines()
-    assert said == re.findall(r"print.*  # (.*)", state)
-    assert len(said) == 4
+    assert run(state, tmp_path).splitlines() == promised(state)
+    assert len(promised(state)) == 4
     said = run(IN_A_SANDBOX + textwrap.indent(stream, "    "), tmp_path)
     assert said == "0\n1\n2\nthe value is 2\n"
+
+
+def test_snapshots(tmp_path: Path) -> None:
+    (code,) = blocks("docs/snapshots.md")
+    assert run(code, tmp_path).splitlines() == promised(code)

@@ -46,6 +46,16 @@ def assert_said_by_both(said: str, stamp: str) -> None:
     assert "nothing; sees 2 processes" in said
 
 
+def test_undo_and_fork() -> None:
+    said = run(str(EXAMPLES / "undo.py"))
+    assert "| added    notes.txt\n  | deleted  penguins.csv\n" in said
+    assert "| there again: 345 lines" in said
+    assert "| modified penguins.csv: 11 lines removed" in said
+    assert "| mean: 4207 g\n" in said
+    assert "| range: 3600 g\n" in said
+    assert "| penguins.csv in clean-penguins" in said
+
+
 def test_the_analysis(tmp_path: Path) -> None:
     said = run(str(EXAMPLES / "analysis.py"), str(tmp_path))
     assert "Gentoo   slope +0.205   correlation +0.64" in said
