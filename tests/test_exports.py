@@ -72,8 +72,7 @@ def test_public_modules_hide_nothing_public(name: str) -> None:
         and (inspect.isclass(value) or inspect.isfunction(value))
         and value.__module__ == module.__name__
     }
-    helpers = {"LocalServer", "agent", "endpoint"} if name == "client" else set[str]()
-    assert own - helpers <= set(exported(module))
+    assert own <= set(exported(module))
 
 
 def test_every_model_of_the_contract_is_listed() -> None:

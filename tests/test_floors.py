@@ -26,7 +26,7 @@ FLOORS = [
     ["_resource"],
     ["sandbox"],
     ["resources"],
-    ["client", "local"],
+    ["client", "local", "_endpoints"],
     ["__init__"],
     ["cli"],
 ]

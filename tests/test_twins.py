@@ -41,7 +41,6 @@ COLOURLESS = {
     "Callbacks",
     "Cell",
     "Collector",
-    "LocalServer",
     "Preparation",
     "Seen",
     "Source",
@@ -181,14 +180,17 @@ def _soften(owner: str, method: ast.FunctionDef) -> None:
                 assert ast.unparse(last) == "return AsyncCreation(self._transport, creation)"
                 call = "created(self._transport, self._run(creation))"
                 method.body[-1] = ast.Return(ast.parse(call, mode="eval").body)
-        case "AsyncSandboxes", "list":
-            assert returns == "AsyncPageRequest[AsyncSandbox]"
-            method.returns = ast.Name("AsyncPage[AsyncSandbox]")
-            assert ast.unparse(last) == "return AsyncPageRequest(lambda: fetch(cursor))"
-            method.body[-1] = ast.parse("fetch(cursor)").body[0]
-        case "Sandboxes", "list":
-            assert ast.unparse(last) == "return fetch(cursor)"
-            method.body[-1] = ast.parse("fetch(cursor)").body[0]
+        case _, "list" if returns.startswith("AsyncPageRequest["):
+            method.returns = ast.Name(returns.replace("AsyncPageRequest", "AsyncPage", 1))
+            found = re.fullmatch(
+                r"return AsyncPageRequest\(lambda: (fetch\(\w+\))\)", ast.unparse(last)
+            )
+            assert found
+            method.body[-1] = ast.parse(found[1]).body[0]
+        case _, "list" if returns.startswith("Page["):
+            found = re.fullmatch(r"return (fetch\(\w+\))", ast.unparse(last))
+            assert found
+            method.body[-1] = ast.parse(found[1]).body[0]
         case "Client", "local":
             assert "transport.begin()" in ast.unparse(method)
             method.body = method.body[:1]

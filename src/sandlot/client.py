@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from ._endpoints import LocalServer, endpoint
 from ._operations import meta
 from ._retry import Retry
-from ._transport import AsyncTransport, Endpoint, Transport
+from ._transport import AsyncTransport, Transport
 from .config import Config
 from .models import Capabilities, Health
+from .resources.api_keys import ApiKeys, AsyncApiKeys
+from .resources.audit import AsyncAudit, Audit
+from .resources.auth import AsyncAuth, Auth
 from .resources.sandboxes import AsyncSandboxes, Sandboxes
 from .resources.snapshots import AsyncSnapshots, Snapshots
-
-if TYPE_CHECKING:
-    from .local import EmbeddedServer
+from .resources.teams import AsyncTeams, Teams
+from .resources.users import AsyncUsers, Users
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -26,12 +28,22 @@ class Client:
     """A client of a control plane. Threads may share it.
 
     Attributes:
+        api_keys: Make, list and revoke API keys of the team.
+        audit: Read who did what in the team.
+        auth: Sign up, log in, change teams.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
+        teams: Make, change and leave teams.
+        users: Find users.
     """
 
+    api_keys: ApiKeys
+    audit: Audit
+    auth: Auth
     sandboxes: Sandboxes
     snapshots: Snapshots
+    teams: Teams
+    users: Users
 
     def __init__(
         self,
@@ -75,8 +87,13 @@ class Client:
             )
             transport = Transport(endpoint(config), retry or Retry())
         self._transport = transport
+        self.api_keys = ApiKeys(transport)
+        self.audit = Audit(transport)
+        self.auth = Auth(transport)
         self.sandboxes = Sandboxes(transport)
         self.snapshots = Snapshots(transport)
+        self.teams = Teams(transport)
+        self.users = Users(transport)
 
     @classmethod
     def from_env(cls, prefix: str = "SANDLOT_", *, retry: Retry | None = None) -> Self:
@@ -182,12 +199,22 @@ class AsyncClient:
     """A client of a control plane. Tasks may share it, and event loops too.
 
     Attributes:
+        api_keys: Make, list and revoke API keys of the team.
+        audit: Read who did what in the team.
+        auth: Sign up, log in, change teams.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
+        teams: Make, change and leave teams.
+        users: Find users.
     """
 
+    api_keys: AsyncApiKeys
+    audit: AsyncAudit
+    auth: AsyncAuth
     sandboxes: AsyncSandboxes
     snapshots: AsyncSnapshots
+    teams: AsyncTeams
+    users: AsyncUsers
 
     def __init__(
         self,
@@ -231,8 +258,13 @@ class AsyncClient:
             )
             transport = AsyncTransport(endpoint(config), retry or Retry())
         self._transport = transport
+        self.api_keys = AsyncApiKeys(transport)
+        self.audit = AsyncAudit(transport)
+        self.auth = AsyncAuth(transport)
         self.sandboxes = AsyncSandboxes(transport)
         self.snapshots = AsyncSnapshots(transport)
+        self.teams = AsyncTeams(transport)
+        self.users = AsyncUsers(transport)
 
     @classmethod
     def from_env(cls, prefix: str = "SANDLOT_", *, retry: Retry | None = None) -> Self:
@@ -332,64 +364,3 @@ class AsyncClient:
 
     def __repr__(self) -> str:
         return f"<AsyncClient of {self._transport.where}>"
-
-
-class LocalServer:
-    """A server of one's own, started once, when it is first needed."""
-
-    def __init__(
-        self,
-        data_dir: str | os.PathLike[str] | None,
-        engine: str,
-        start_timeout: float,
-        warm: Mapping[str, int] | None,
-    ) -> None:
-        self._data_dir = data_dir
-        self._engine = engine
-        self._start_timeout = start_timeout
-        self._warm = warm
-        self._server: EmbeddedServer | None = None
-        self._lock = threading.Lock()
-
-    def start(self) -> Endpoint:
-        """Return where it listens, starting it the first time."""
-        from .local import EmbeddedServer  # needs what only this needs
-
-        with self._lock:
-            if self._server is None:
-                self._server = EmbeddedServer.start(
-                    self._data_dir, self._engine, self._start_timeout, self._warm
-                )
-            return Endpoint(
-                self._server.base_url,
-                {**agent(), "X-API-Key": self._server.api_key},
-                trust_environment=False,
-            )
-
-    def explain_loss(self) -> str | None:
-        """Say why it is gone; None while it runs."""
-        return None if self._server is None else self._server.explain_loss()
-
-    def close(self) -> None:
-        """Stop it."""
-        with self._lock:
-            if self._server is not None:
-                self._server.close()
-
-
-def endpoint(config: Config) -> Endpoint:
-    """Return the server that a configuration names."""
-    return Endpoint(
-        config.base_url,
-        {**agent(), **config.headers},
-        config.timeout,
-        config.ca_bundle,
-        config.proxy,
-    )
-
-
-def agent() -> dict[str, str]:
-    """Return the header that says who asks."""
-    from importlib.metadata import version  # slow to import
-
-    return {"User-Agent": f"sandlot-python/{version('sandlot')}"}

@@ -54,7 +54,9 @@ _KEPT_ENVIRONMENT = (
 _NEEDED = (
     "aiosqlite",
     "alembic",
+    "argon2",
     "fastapi",
+    "jwt",
     "multipart",
     "pydantic_settings",
     "sqlalchemy",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandlot import AsyncClient, Client, Config, ConfigurationError
-from sandlot.client import endpoint
+from sandlot._endpoints import endpoint
 
 URL = "https://sandboxes.example"
 FILE = """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Model"]
+
+_SECRETS = frozenset({"key", "password", "refresh_token", "registration_token", "secret", "token"})
+"""Fields that are not shown, so that they do not end up in logs and notebooks."""
 
 
 class Model(BaseModel):
@@ -18,6 +22,10 @@ class Model(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow", defer_build=True, populate_by_name=True
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, "***" if name in _SECRETS and value is not None else value
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that travels over the wire: absent fields are left out."""

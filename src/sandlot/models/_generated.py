@@ -14,9 +14,10 @@ class ErrorDetail(Model):
 
     code: str
     """
-    Reason for programs: `invalid_request` (400), `unauthorized` (401), `forbidden` (403), `not_found` (404),
-    `method_not_allowed` (405), `invalid_state`, `conflict`, `already_exists`, `idempotency_key_conflict` (409),
-    `too_large` (413), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
+    Reason for programs: `invalid_request` (400), `unauthorized` (401), `forbidden`, `no_team`,
+    `account_disabled`, `account_deactivated` (403), `not_found` (404), `method_not_allowed` (405),
+    `invalid_state`, `conflict`, `already_exists`, `email_taken`, `has_active_sandboxes`,
+    `idempotency_key_conflict` (409), `too_large` (413), `rate_limited` (429), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
     (502), `host_unavailable` (503), `gateway_timeout` (504), `no_space` (507).
     """
     message: str
@@ -26,6 +27,10 @@ class ErrorDetail(Model):
     request_id: str | None = None
     """
     Value of `X-Request-Id` of this response.
+    """
+    sandbox_ids: list[str] | None = None
+    """
+    With `has_active_sandboxes`: the sandboxes that are in the way.
     """
 
 
@@ -634,6 +639,333 @@ class FileChange(Model):
     """
 
 
+class SignupRequest(Model):
+    """
+    A user to be made.
+    """
+
+    email: str
+    """
+    Address; case does not matter.
+    """
+    password: str
+    """
+    8 to 1024 bytes.
+    """
+    name: str
+    """
+    1 to 100 bytes.
+    """
+
+
+class LoginRequest(Model):
+    """
+    Who wants a token.
+    """
+
+    email: str
+    """
+    Address of the user.
+    """
+    password: str
+    """
+    Their password.
+    """
+
+
+class SwitchTeamRequest(Model):
+    """
+    The team that a token is wanted for.
+    """
+
+    team_id: str
+    """
+    Id of the team.
+    """
+
+
+class AuthSession(Model):
+    """
+    A user who has logged in, in one of their teams.
+    """
+
+    token: str
+    """
+    What to send as `Authorization: Bearer`.
+    """
+    user_id: str
+    """
+    Id of the user.
+    """
+    team_id: str
+    """
+    Id of the team that the token is for.
+    """
+    email: str
+    """
+    Address of the user.
+    """
+    name: str
+    """
+    Name of the user.
+    """
+    role: str | None = None
+    """
+    Role in the team: `owner`, `admin` or `member`.
+    """
+    expires_at: AwareDatetime | None = None
+    """
+    When the token expires.
+    """
+
+
+class CreateApiKeyRequest(Model):
+    """
+    An API key to be made.
+    """
+
+    name: str | None = None
+    """
+    What to call it.
+    """
+    scopes: list[str] | None = None
+    """
+    What it may be used for: `sandboxes` (snapshots too), `api_keys`, `teams`, `users`, `audit`, `hosts`,
+    `channels`, `admin`; `sandboxes` if absent. Never more than its maker may at the time.
+    """
+    expires_at: AwareDatetime | None = None
+    """
+    When it ceases to be valid; never if absent.
+    """
+
+
+class ApiKey(Model):
+    """
+    An API key.
+    """
+
+    id: str
+    """
+    Its id.
+    """
+    team_id: str
+    """
+    The team that it belongs to.
+    """
+    name: str
+    """
+    What it is called.
+    """
+    key_prefix: str
+    """
+    How the key begins.
+    """
+    key: str | None = None
+    """
+    The key itself; only in the answer to its creation.
+    """
+    created_by: str | None = None
+    """
+    Id of the user who made it.
+    """
+    creator_email: str | None = None
+    """
+    Address of that user; in lists only.
+    """
+    scopes: list[str] | None = None
+    """
+    What it may be used for.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    last_used: AwareDatetime | None = None
+    """
+    When it was last used, to the minute.
+    """
+    expires_at: AwareDatetime | None = None
+    """
+    When it ceases to be valid.
+    """
+
+
+class UserMatch(Model):
+    """
+    A user who was looked for.
+    """
+
+    user_id: str
+    """
+    Id of the user.
+    """
+    email: str
+    """
+    Address of the user.
+    """
+
+
+class TeamNameRequest(Model):
+    """
+    What a team is to be called.
+    """
+
+    name: str
+    """
+    1 to 128 characters of `A-Z a-z 0-9`, space, `_ - @ '`.
+    """
+
+
+class Team(Model):
+    """
+    A team.
+    """
+
+    id: str
+    """
+    Its id.
+    """
+    name: str
+    """
+    What it is called.
+    """
+    slug: str
+    """
+    A short name that never changes.
+    """
+    is_byoc: bool | None = None
+    """
+    Whether it runs sandboxes on hosts of its own.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    role: str | None = None
+    """
+    The caller's role in it: `owner`, `admin` or `member`.
+    """
+
+
+class Member(Model):
+    """
+    A user in a team.
+    """
+
+    user_id: str
+    """
+    Id of the user.
+    """
+    name: str | None = None
+    """
+    Name of the user.
+    """
+    email: str
+    """
+    Address of the user.
+    """
+    role: str
+    """
+    `owner`, `admin` or `member`.
+    """
+    joined_at: AwareDatetime
+    """
+    When they joined.
+    """
+
+
+class AddMemberRequest(Model):
+    """
+    Who is to become a member.
+    """
+
+    email: str
+    """
+    Address of a user.
+    """
+
+
+class UpdateMemberRequest(Model):
+    """
+    What a member is to be.
+    """
+
+    role: str
+    """
+    `admin` or `member`; owners may make a member `owner`.
+    """
+
+
+class AuditEntry(Model):
+    """
+    Something that was done, or tried.
+    """
+
+    id: str
+    """
+    Its id.
+    """
+    actor_type: str
+    """
+    `user`, `api_key`, `host`, or `system` for what nobody asked for.
+    """
+    actor_id: str | None = None
+    """
+    Id of who did it.
+    """
+    actor_name: str | None = None
+    """
+    Name of who did it.
+    """
+    resource_type: str
+    """
+    What it was done to: `sandbox`, `snapshot`, `team`, `member`, …
+    """
+    resource_id: str | None = None
+    """
+    Its id; of snapshots the name.
+    """
+    action: str
+    """
+    What was done: `create`, `destroy`, …
+    """
+    scope: str
+    """
+    `team`, or `admin` for what only admins and owners see.
+    """
+    status: str
+    """
+    `success`, `info`, `warning`, or `error` for what failed.
+    """
+    metadata: dict[str, str] | None = None
+    """
+    More about it; of what failed, `error` is the code.
+    """
+    created_at: AwareDatetime
+    """
+    When, to the microsecond.
+    """
+
+
+class AuditPage(Model):
+    """
+    A page of the audit log.
+    """
+
+    items: list[AuditEntry]
+    """
+    Newest first.
+    """
+    next_before: str | None = None
+    """
+    `before` of the next page, to the microsecond; absent on the last page.
+    """
+    next_before_id: str | None = None
+    """
+    `before_id` of the next page.
+    """
+
+
 class Error(Model):
     """
     Body of every failed response.
@@ -873,6 +1205,18 @@ class Changes(Model):
     truncated: bool | None = None
     """
     There are more than could be told.
+    """
+
+
+class TeamDetail(Model):
+    """
+    A team and its members.
+    """
+
+    team: Team
+    members: list[Member]
+    """
+    In the order in which they joined.
     """
 
 

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from .api import checkpoints, commands, files, meta, sandboxes, snapshots, streams
+from .api import (
+    accounts,
+    api_keys,
+    audit,
+    checkpoints,
+    commands,
+    files,
+    meta,
+    sandboxes,
+    snapshots,
+    streams,
+    teams,
+)
+from .api.context import authorize
 from .errors import install_handlers
 from .middleware import RequestMiddleware
 from .plane import ControlPlane
 from .proxy import PortMiddleware, PortProxy
 
-__all__ = ["create_app"]
+__all__ = ["ROUTERS", "create_app"]
 
-_ROOTS = ("/v1/sandboxes", "/v1/capsules")
+ROUTERS: Final[Sequence[tuple[str, APIRouter]]] = [
+    ("", meta.router),
+    *(
+        (root, module.router)
+        for root in ("/v1/sandboxes", "/v1/capsules")
+        for module in (sandboxes, checkpoints, commands, streams, files)
+    ),
+    ("/v1/snapshots", snapshots.router),
+    ("/v1", accounts.router),
+    ("/v1/api-keys", api_keys.router),
+    ("/v1/teams", teams.router),
+    ("/v1/audit-logs", audit.router),
+]
+"""All routes, with the beginnings of their paths; `api/permissions.py` says who may use them."""
 
 
 def create_app(plane: ControlPlane, proxy: PortProxy) -> FastAPI:
@@ -32,15 +59,17 @@ def create_app(plane: ControlPlane, proxy: PortProxy) -> FastAPI:
             await plane.stop()
 
     # The contract is written by hand, so there is nothing to generate from the code.
-    app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(authorize)],
+    )
     app.state.plane = plane
     app.add_middleware(PortMiddleware, proxy=proxy)
     app.add_middleware(RequestMiddleware)
-    app.include_router(meta.router)
-    for root in _ROOTS:
-        for module in (sandboxes, checkpoints, commands, streams, files):
-            app.include_router(module.router, prefix=root)
-    app.include_router(snapshots.router, prefix="/v1/snapshots")
+    for prefix, router in ROUTERS:
+        app.include_router(router, prefix=prefix)
     app.router.default = _not_found
     install_handlers(app)
     return app

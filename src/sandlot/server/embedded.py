@@ -102,6 +102,8 @@ def _options(configuration: Configuration) -> Options:
     """Return the options: the owner's, then the environment's, then the defaults."""
     own: dict[str, Any] = configuration.model_dump(exclude={"owner_pid"}, exclude_none=True)
     own |= {"host": "127.0.0.1", "port": 0, "auth": "api-key"}
+    # The owner is all the administration there is: nobody else on this machine shall come first.
+    own |= {"api_key_scopes": "all", "signup": "closed"}
     own |= {"orphan_timeout_sec": 0.0, "keep_sandboxes": False}  # its sandboxes end with its owner
     named = {name.upper() for name in os.environ}
     if f"{ENVIRONMENT_PREFIX}NETWORKS" not in named:

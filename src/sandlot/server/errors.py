@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -12,7 +14,7 @@ from starlette.responses import Response
 
 from sandlot.models import Error, ErrorDetail
 
-from .services.errors import ServiceError
+from .services.errors import HasActiveSandboxesError, RateLimitedError, ServiceError
 
 __all__ = ["STATUS_OF", "error_response", "install_handlers"]
 
@@ -20,13 +22,19 @@ STATUS_OF: Final[dict[str, int]] = {
     "invalid_request": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "no_team": 403,
+    "account_disabled": 403,
+    "account_deactivated": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "invalid_state": 409,
     "conflict": 409,
     "already_exists": 409,
+    "email_taken": 409,
+    "has_active_sandboxes": 409,
     "idempotency_key_conflict": 409,
     "too_large": 413,
+    "rate_limited": 429,
     "internal_error": 500,
     "unsupported": 501,
     "agent_error": 502,
@@ -46,10 +54,17 @@ _MESSAGE_OF: Final[dict[int, str]] = {
 
 
 def error_response(
-    code: str, message: str, request_id: str | None, headers: dict[str, str] | None = None
+    code: str,
+    message: str,
+    request_id: str | None,
+    headers: dict[str, str] | None = None,
+    sandbox_ids: Sequence[str] | None = None,
 ) -> Response:
     """Return the contract's answer for a failure."""
-    body = Error(error=ErrorDetail(code=code, message=message, request_id=request_id))
+    detail = ErrorDetail(code=code, message=message, request_id=request_id)
+    if sandbox_ids is not None:
+        detail.sandbox_ids = list(sandbox_ids)
+    body = Error(error=detail)
     return Response(
         body.model_dump_json(exclude_none=True),
         status_code=STATUS_OF[code],
@@ -66,7 +81,12 @@ def install_handlers(app: FastAPI) -> None:
 
 async def _on_service_error(connection: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    return error_response(error.code, str(error), _request_id(connection))
+    connection.state.failure = error.code
+    headers = dict[str, str]()
+    if isinstance(error, RateLimitedError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    ids = error.sandbox_ids if isinstance(error, HasActiveSandboxesError) else None
+    return error_response(error.code, str(error), _request_id(connection), headers, ids)
 
 
 async def _on_http_error(connection: HTTPConnection, error: Exception) -> Response:

@@ -15,8 +15,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .api.permissions import route_of
 from .errors import error_response
 from .proxy import MARK, CutError, is_for_port
+from .services.audit import Draft
 
 __all__ = ["RequestMiddleware"]
 
@@ -69,6 +71,8 @@ class _Exchange:
             if self._status is None:
                 await self._answer_crash(receive)
         finally:
+            if self._status is None:
+                self._finish_draft()
             self._write_line(outcome)
 
     async def send(self, message: Message) -> None:
@@ -76,9 +80,17 @@ class _Exchange:
         kind = message["type"]
         if kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             self._status = message.get("status", 101)
+            self._finish_draft()
             message.setdefault("headers", [])
             _ = MutableHeaders(scope=message).setdefault("x-request-id", self._request_id)
         await self._send(message)
+
+    def _finish_draft(self) -> None:
+        """Write the outcome into the audit log, before the client learns it."""
+        state = self._scope["state"]
+        draft: Draft | None = state.pop("draft", None)
+        if draft is not None:
+            draft.finish(self._status, state.get("failure"))
 
     async def _answer_crash(self, receive: Receive) -> None:
         message = "The server failed; its log has the details under this request id."
@@ -92,23 +104,13 @@ class _Exchange:
         fields = {
             "request_id": self._request_id,
             "method": self._scope.get("method", "WEBSOCKET"),
-            "route": _route(self._scope),
+            "route": route_of(self._scope),
             "status": self._status,
             "ms": round((time.perf_counter() - self._began) * 1000, 1),
             "outcome": outcome,
         }
         fields |= self._scope["state"].get("log", {})
         _log.info("request", extra=fields)
-
-
-def _route(scope: Scope) -> str | None:
-    """Return the pattern that a path matched: the path itself may be long, and is not ours."""
-    route = scope.get("route")
-    if route is None:
-        return None
-    pattern: str = route.path  # without the prefix of its router
-    head = scope["path"].split("/")[: -pattern.count("/") or None]
-    return "/".join(head) + pattern
 
 
 def _request_id(scope: Scope) -> str:

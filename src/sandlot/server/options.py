@@ -93,6 +93,25 @@ class Options(BaseModel):
         description="An API key to accept; if there is none at all, one is made at the first"
         " start. Better given by the environment: command lines can be read by others.",
     )
+    api_key_scopes: Literal["sandboxes", "all"] = Field(
+        default="sandboxes",
+        description="What that key may be used for; with `all` it is as good as an account that"
+        " owns the team and administers the platform.",
+    )
+    signup: Literal["first", "open", "closed"] = Field(
+        default="first",
+        description="Who may sign up: only the very first user, who administers the platform from"
+        " then on; everybody; or nobody. Administrators can always make users.",
+    )
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="What tokens are signed with; made at the first start, in the data directory,"
+        " if omitted. Better given by the environment.",
+    )
+    audit_days: int = Field(
+        default=90, ge=1, le=36500, description="Days for which the audit log is kept."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severity of what is logged."
     )
@@ -133,6 +152,11 @@ class Options(BaseModel):
     def key_file(self) -> Path:
         """Where a key that was made at the first start is found."""
         return self.data_dir / "api-key"
+
+    @property
+    def token_secret_file(self) -> Path:
+        """Where the secret that tokens are signed with is kept."""
+        return self.data_dir / "token-secret"
 
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -18,6 +19,10 @@ from .engine.base import (
 )
 from .ids import new_id
 from .options import Options
+from .secret_files import find_or_make
+from .services.accounts import Accounts
+from .services.api_keys import ApiKeys
+from .services.audit import AuditLog
 from .services.checkpoints import Checkpoints
 from .services.commands import Commands
 from .services.events import Events
@@ -28,6 +33,8 @@ from .services.sandboxes import Creation, NewSandbox, Sandboxes
 from .services.snapshots import Snapshots
 from .services.stats import Stats
 from .services.tasks import TaskGroup
+from .services.teams import Teams
+from .services.tokens import MIN_SECRET, Tokens
 from .store.base import Store, StoreUnavailableError
 from .store.opening import open_store
 from .store.records import SandboxRecord, SnapshotRecord
@@ -39,6 +46,7 @@ _SAMPLE_INTERVAL = 10.0
 _SAVE_INTERVAL = 5.0
 _CLEAN_INTERVAL = 3600.0
 _FAREWELL = 1.0
+_SECRET_BYTES = 48
 _log = logging.getLogger("sandlot.server")
 
 
@@ -66,6 +74,10 @@ class ControlPlane:
     """
 
     auth: Authenticator
+    accounts: Accounts
+    api_keys: ApiKeys
+    teams: Teams
+    audit: AuditLog
     sandboxes: Sandboxes
     snapshots: Snapshots
     checkpoints: Checkpoints
@@ -133,6 +145,7 @@ class ControlPlane:
             await self.sandboxes.close(keep=self.options.keep_sandboxes)
             await self.checkpoints.close()
             await self.snapshots.close()
+            await self.audit.close()
         finally:
             await store.close()
 
@@ -158,10 +171,16 @@ class ControlPlane:
         )
         self._engine = engine
         await engine.start()
+        tokens = Tokens(_token_secret(options))
         store = await open_store(options.database)
-        self.auth = Authenticator(store, required=options.auth == "api-key")
+        self.auth = Authenticator(store, tokens, required=options.auth == "api-key")
+        self.accounts = Accounts(store, tokens, options.signup)
+        self.api_keys = ApiKeys(store, self.auth.forget)
+        self.audit = AuditLog(store.audit, options.audit_days)
+        _ = self.events.subscribe(self.audit.on_event)
         self.sandboxes = Sandboxes(store.sandboxes, engine)
         self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine)
+        self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
         self.forks = Forks(self.sandboxes, engine)
         self.idempotency = Idempotency(store.idempotency, lambda: new_id("cl"))
@@ -173,7 +192,9 @@ class ControlPlane:
         self._store = store
         secret = options.api_key
         key = None if secret is None else secret.get_secret_value()
-        if (path := await self.auth.prepare(key, options.key_file)) is not None:
+        if (
+            path := await self.auth.prepare(key, options.key_file, options.api_key_scopes)
+        ) is not None:
             _log.warning("an API key was made", extra={"path": str(path)})
         await self.sandboxes.recover()
         await self.snapshots.recover()
@@ -183,8 +204,26 @@ class ControlPlane:
             (self.sandboxes.save_activity, _SAVE_INTERVAL),
             (self.idempotency.forget_old, _CLEAN_INTERVAL),
             (self.stats.forget_old, _CLEAN_INTERVAL),
+            (self.audit.forget_old, _CLEAN_INTERVAL),
         ):
             _ = self._background.start(_forever(work, interval))
+        _ = self._background.start(self.audit.write())
+
+
+def _token_secret(options: Options) -> str:
+    """Return what tokens are signed with, made at the first start."""
+    if options.jwt_secret is not None:
+        return options.jwt_secret.get_secret_value()
+    if options.ephemeral:
+        return secrets.token_urlsafe(_SECRET_BYTES)
+    secret = find_or_make(options.token_secret_file, lambda: secrets.token_urlsafe(_SECRET_BYTES))
+    if len(secret) < MIN_SECRET:
+        raise StartError(
+            "configuration_invalid",
+            f"the secret in {options.token_secret_file} is too short: remove the file, so that a"
+            " new one is made; all tokens become invalid",
+        )
+    return secret
 
 
 def _warm_specs(wanted: Mapping[str, int]) -> list[SandboxSpec]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from sandlot.models import CheckpointRequest, ForkRequest, RollbackRequest
 from sandlot.server.ids import is_id, new_id
 from sandlot.server.services import changes
+from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.store.records import SandboxRecord, SnapshotRecord
 
@@ -46,6 +47,7 @@ async def fork_sandbox(
     else:
         same = fingerprint(body, "fork", sandbox_id)
         records = await plane.fork_requests.once(caller.team_id, key, same, make, find)
+    note(sandbox_ids=" ".join(record.id for record in records))
     views = [sandbox_view(record, plane.capabilities) for record in records]
     return reply_list(views, {}, 201)
 
@@ -68,6 +70,7 @@ async def create_checkpoint(
         record = await plane.checkpoint_requests.once(
             caller.team_id, key, same, make, plane.snapshots.find
         )
+    note(checkpoint_id=record.id)
     return reply(checkpoint_view(record), 201)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 from fastapi import Depends
@@ -9,15 +10,29 @@ from starlette.requests import HTTPConnection
 
 from sandlot.server.ids import is_id
 from sandlot.server.plane import ControlPlane
+from sandlot.server.services.audit import Draft, begin
 from sandlot.server.services.errors import (
     ForbiddenError,
     HostUnavailableError,
     InvalidRequestError,
 )
 from sandlot.server.services.live import LiveSandbox
-from sandlot.server.services.principals import Principal, act_as
+from sandlot.server.services.principals import NOBODY, Principal, act_as
 
-__all__ = ["Caller", "Plane", "RunningSandbox", "SandboxId", "check_sandbox_id"]
+from .permissions import Rule, check, route_of, rule_of
+
+__all__ = [
+    "Caller",
+    "OwnTeam",
+    "Plane",
+    "RunningSandbox",
+    "SandboxId",
+    "authorize",
+    "check_id",
+    "check_sandbox_id",
+]
+
+_log = logging.getLogger("sandlot.server")
 
 
 # All of these are coroutines: others would be run in a thread each, which takes far longer.
@@ -31,18 +46,48 @@ async def _plane(connection: HTTPConnection) -> ControlPlane:
 Plane = Annotated[ControlPlane, Depends(_plane)]
 
 
-async def _caller(connection: HTTPConnection, plane: Plane) -> Principal:
-    if plane.stopping.is_set():
-        raise HostUnavailableError("The server is shutting down.")
-    caller = await plane.auth.identify(connection.headers.get("x-api-key"))
-    if caller.kind == "open" and "origin" in connection.headers:
-        # Any page that somebody on this machine looks at could send this without their knowledge.
-        raise ForbiddenError("Web pages may only use a server that asks for a key.")
+async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
+    """Find out who is asking, and whether they may: the first thing that every route does."""
+    rule = rule_of(connection.scope)
+    if rule is None:
+        _log.error("a route has no rule", extra={"route": route_of(connection.scope)})
+        raise ForbiddenError("Nobody may do that.")
+    if rule.scope is None and not rule.host:
+        _refuse_other_sites(connection)
+        caller = NOBODY
+    else:
+        caller = await _identify(connection, plane, rule)
     act_as(caller.actor)
+    if rule.audited is not None:
+        resource: str | None = connection.path_params.get(rule.audited.resource)
+        draft = Draft(plane.audit, rule.audited, caller.team_id, caller.actor, resource)
+        connection.state.draft = draft
+        begin(draft)
+    check(rule, caller)
     return caller
 
 
-Caller = Annotated[Principal, Depends(_caller)]
+async def _identify(connection: HTTPConnection, plane: ControlPlane, rule: Rule) -> Principal:
+    if plane.stopping.is_set():
+        raise HostUnavailableError("The server is shutting down.")
+    headers = connection.headers
+    if rule.host:
+        return plane.auth.identify_host(headers.get("x-host-token"))
+    caller = await plane.auth.identify(headers.get("x-api-key"), headers.get("authorization"))
+    if caller.kind == "open" and "origin" in headers:
+        # Any page that somebody on this machine looks at could send this without their knowledge.
+        raise ForbiddenError("Web pages may only use a server that asks for a key.")
+    return caller
+
+
+def _refuse_other_sites(connection: HTTPConnection) -> None:
+    """Refuse pages that came from elsewhere: they could make the first user of a server."""
+    origin = connection.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != connection.headers.get("host"):
+        raise ForbiddenError("Web pages of other sites may not do that.")
+
+
+Caller = Annotated[Principal, Depends(authorize)]
 
 
 async def _sandbox_id(connection: HTTPConnection, _caller: Caller) -> str:
@@ -63,6 +108,28 @@ def check_sandbox_id(text: str, field: str) -> None:
 
 
 SandboxId = Annotated[str, Depends(_sandbox_id)]
+
+
+def check_id(prefix: str, text: str, field: str) -> str:
+    """Return a text that looks like an id with this prefix.
+
+    Raises:
+        InvalidRequestError: It does not.
+    """
+    if not is_id(prefix, text):
+        raise InvalidRequestError(f"{field}: must be {prefix}- and 25 characters.")
+    return text
+
+
+async def _own_team(connection: HTTPConnection, caller: Caller) -> str:
+    team_id = check_id("team", connection.path_params["id"], "id")
+    if team_id != caller.team_id:
+        raise ForbiddenError("Your credential is for another team: switch to this one first.")
+    return team_id
+
+
+OwnTeam = Annotated[str, Depends(_own_team)]
+"""The team of the path, which is the caller's."""
 
 
 async def _running(plane: Plane, caller: Caller, sandbox_id: SandboxId) -> LiveSandbox:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from sandlot.models import CreateSandboxRequest, Lease, StopRequest
 from sandlot.server.ids import is_id, new_id
+from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.sandboxes import Creation, NewSandbox
@@ -58,6 +59,7 @@ async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Resp
         creation = await while_connected(request, make(new_id("cl")))
     else:
         creation = await plane.idempotency.once(caller.team_id, key, fingerprint(body), make, find)
+    note(creation.record.id, template=body.template or creation.record.template)
     view = sandbox_view(creation.record, plane.capabilities)
     return reply(view, 201 if creation.is_new else 200)
 
@@ -103,6 +105,7 @@ async def stop_sandboxes(request: Request, plane: Plane, caller: Caller) -> Resp
     report = await plane.sandboxes.stop_many(
         caller.team_id, body.sandbox_ids, save_state=body.save_state or False
     )
+    note(sandbox_ids=" ".join(report.stopped), failed=" ".join(report.failed))
     return reply(stop_view(report))
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from sandlot.models import CreateSnapshotRequest
 from sandlot.server.ids import is_id, new_id
+from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.store.records import SnapshotRecord
 
@@ -47,6 +48,7 @@ async def create_snapshot(request: Request, plane: Plane, caller: Caller) -> Res
         record = await plane.snapshot_requests.once(
             caller.team_id, key, same, make, plane.snapshots.find
         )
+    note(record.name, sandbox_id=body.sandbox_id)
     return reply(snapshot_view(record), 201)
 
 

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _FEATURES: Final = [
+    "api_keys.scopes",
     "capabilities",
     "create.cwd",
     "create.disk",

@@ -4,9 +4,15 @@
     ├── InvalidRequestError         invalid_request
     ├── UnauthorizedError           unauthorized
     ├── ForbiddenError              forbidden
+    │   ├── NoTeamError             no_team
+    │   ├── AccountDisabledError    account_disabled
+    │   └── AccountDeactivatedError account_deactivated
     ├── NotFoundError               not_found
     ├── InvalidStateError           invalid_state
     ├── AlreadyExistsError          already_exists
+    ├── EmailTakenError             email_taken
+    ├── HasActiveSandboxesError     has_active_sandboxes
+    ├── RateLimitedError            rate_limited
     ├── IdempotencyKeyConflictError idempotency_key_conflict
     ├── TooLargeError               too_large
     ├── UnsupportedError            unsupported
@@ -22,21 +28,28 @@ The messages are for users: they say what happened and what to do, and nothing o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 __all__ = [
+    "AccountDeactivatedError",
+    "AccountDisabledError",
     "AgentError",
     "AlreadyExistsError",
     "BadGatewayError",
+    "EmailTakenError",
     "ForbiddenError",
     "GatewayTimeoutError",
+    "HasActiveSandboxesError",
     "HostUnavailableError",
     "IdempotencyKeyConflictError",
     "InvalidRequestError",
     "InvalidStateError",
     "NoSpaceError",
+    "NoTeamError",
     "NotFoundError",
     "PortClosedError",
+    "RateLimitedError",
     "ServiceError",
     "TooLargeError",
     "UnauthorizedError",
@@ -68,6 +81,24 @@ class ForbiddenError(ServiceError):
     code = "forbidden"
 
 
+class NoTeamError(ForbiddenError):
+    """The user is in no team."""
+
+    code = "no_team"
+
+
+class AccountDisabledError(ForbiddenError):
+    """The user may not log in."""
+
+    code = "account_disabled"
+
+
+class AccountDeactivatedError(ForbiddenError):
+    """The user was disabled since."""
+
+    code = "account_deactivated"
+
+
 class NotFoundError(ServiceError):
     """There is no such thing."""
 
@@ -84,6 +115,40 @@ class AlreadyExistsError(ServiceError):
     """The name is taken."""
 
     code = "already_exists"
+
+
+class EmailTakenError(ServiceError):
+    """There is a user with this address."""
+
+    code = "email_taken"
+
+
+class HasActiveSandboxesError(ServiceError):
+    """What is to be deleted has sandboxes that are not gone.
+
+    Attributes:
+        sandbox_ids: These.
+    """
+
+    code = "has_active_sandboxes"
+
+    def __init__(self, message: str, sandbox_ids: Sequence[str]) -> None:
+        super().__init__(message)
+        self.sandbox_ids = tuple(sandbox_ids)
+
+
+class RateLimitedError(ServiceError):
+    """The caller tries too often.
+
+    Attributes:
+        retry_after: Seconds to wait.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class IdempotencyKeyConflictError(ServiceError):

@@ -1,0 +1,158 @@
+"""Operations on accounts, teams, API keys and users."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from .._flow import Flow, Request, Server, execute, fetch, path
+from ..errors import InvalidArgumentError
+from ..models import ApiKey, AuthSession, Member, Team, TeamDetail, UserMatch
+from . import arguments, meta
+
+_KEYS = "/v1/api-keys"
+_TEAMS = "/v1/teams"
+_ROLES = ("owner", "admin", "member")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+def sign_up(email: str, password: str, name: str) -> Flow[AuthSession]:
+    """Make a user."""
+    body = {
+        "email": arguments.filled_text(email, "email"),
+        "password": _password(password),
+        "name": arguments.filled_text(name, "name"),
+    }
+    return fetch(AuthSession, Request("POST", "/v1/auth/signup", body))
+
+
+def log_in(email: str, password: str) -> Flow[AuthSession]:
+    """Get a token."""
+    body = {"email": arguments.filled_text(email, "email"), "password": _password(password)}
+    return fetch(AuthSession, Request("POST", "/v1/auth/login", body))
+
+
+def switch_team(team_id: str) -> Flow[AuthSession]:
+    """Get a token for another team."""
+    body = {"team_id": identifier(team_id, "team")}
+    return fetch(AuthSession, Request("POST", "/v1/auth/switch-team", body, harmless=True))
+
+
+def search_users(email: str) -> Flow[list[UserMatch]]:
+    """Find users by the beginning of their address."""
+    params = {"email": arguments.filled_text(email, "email")}
+    return fetch(list[UserMatch], Request("GET", "/v1/users/search", params=params))
+
+
+def create_key(
+    server: Server,
+    name: str | None,
+    scopes: Sequence[str] | None,
+    expires_at: datetime | None,
+) -> Flow[ApiKey]:
+    """Make an API key."""
+    body = arguments.without_none(
+        name=arguments.optional_text(name, "name"),
+        scopes=arguments.optional_words(scopes, "scopes"),
+        expires_at=None if expires_at is None else _moment(expires_at, "expires_at"),
+    )
+    if scopes is not None or expires_at is not None:
+        yield from meta.require(server, "scopes and expiry of API keys", "api_keys.scopes")
+    return (yield from fetch(ApiKey, Request("POST", _KEYS, body)))
+
+
+def list_keys() -> Flow[list[ApiKey]]:
+    """List API keys."""
+    return fetch(list[ApiKey], Request("GET", _KEYS))
+
+
+def delete_key(key_id: str) -> Flow[None]:
+    """Revoke an API key."""
+    return execute(Request("DELETE", path(_KEYS + "/{}", identifier(key_id, "API key"))))
+
+
+def list_teams() -> Flow[list[Team]]:
+    """List teams."""
+    return fetch(list[Team], Request("GET", _TEAMS))
+
+
+def create_team(name: str) -> Flow[Team]:
+    """Make a team."""
+    body = {"name": arguments.filled_text(name, "name")}
+    return fetch(Team, Request("POST", _TEAMS, body))
+
+
+def get_team(team_id: str) -> Flow[TeamDetail]:
+    """Look up a team."""
+    return fetch(TeamDetail, Request("GET", _team(team_id)))
+
+
+def rename_team(team_id: str, name: str) -> Flow[None]:
+    """Rename a team."""
+    body = {"name": arguments.filled_text(name, "name")}
+    return execute(Request("PATCH", _team(team_id), body, harmless=True))
+
+
+def delete_team(team_id: str, *, force: bool) -> Flow[None]:
+    """Delete a team."""
+    params = {"force": "true"} if force else {}
+    return execute(Request("DELETE", _team(team_id), params=params))
+
+
+def list_members(team_id: str) -> Flow[list[Member]]:
+    """List the members of a team."""
+    return fetch(list[Member], Request("GET", _team(team_id, "members")))
+
+
+def add_member(team_id: str, email: str) -> Flow[Member]:
+    """Add a user to a team."""
+    body = {"email": arguments.filled_text(email, "email")}
+    return fetch(Member, Request("POST", _team(team_id, "members"), body))
+
+
+def update_role(team_id: str, user_id: str, role: str) -> Flow[None]:
+    """Change the role of a member."""
+    if role not in _ROLES:
+        raise InvalidArgumentError(f"role must be one of {', '.join(_ROLES)}: {role!r:.100}")
+    address = _team(team_id, "members", identifier(user_id, "user"))
+    return execute(Request("PATCH", address, {"role": role}, harmless=True))
+
+
+def remove_member(team_id: str, user_id: str) -> Flow[None]:
+    """Take a user out of a team."""
+    return execute(Request("DELETE", _team(team_id, "members", identifier(user_id, "user"))))
+
+
+def leave_team(team_id: str) -> Flow[None]:
+    """Leave a team."""
+    return execute(Request("POST", _team(team_id, "leave")))
+
+
+def identifier(value: Any, of: str) -> str:
+    """Check an id: anything a server may have made up, nothing hostile."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidArgumentError(f"not the id of a {of}: {value!r:.200}")
+    return value
+
+
+def _team(team_id: str, *more: str) -> str:
+    return path("/".join([_TEAMS, *["{}"] * (len(more) + 1)]), identifier(team_id, "team"), *more)
+
+
+def _password(value: Any) -> str:
+    """Check a password without ever quoting it."""
+    if not isinstance(value, str) or not value:
+        raise InvalidArgumentError("password must be a str that is not empty")
+    try:
+        _ = value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("password is not valid Unicode") from None
+    return value
+
+
+def _moment(value: Any, name: str) -> str:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidArgumentError(f"{name} must be a datetime with a time zone")
+    return value.isoformat()

@@ -1,0 +1,91 @@
+"""Accounts of the API."""
+
+from __future__ import annotations
+
+from .._operations import identity
+from .._resource import AsyncResource, Resource
+from ..models import AuthSession
+
+__all__ = ["AsyncAuth", "Auth"]
+
+
+class Auth(Resource):
+    """Sign up, log in, change teams: each gives a token to make a client with.
+
+    `Client(token=client.auth.login(email, password).token)` acts as that user. A token is valid for
+    six hours, and not shown by `repr`.
+    """
+
+    def signup(self, email: str, password: str, name: str) -> AuthSession:
+        """Make a user, who owns a team of their own.
+
+        Args:
+            email: Address; case does not matter.
+            password: 8 bytes or more.
+            name: What to call them.
+
+        Raises:
+            ConflictError: There is a user with this address.
+            PermissionDeniedError: The server takes no new users from this client.
+        """
+        return self._run(identity.sign_up(email, password, name))
+
+    def login(self, email: str, password: str) -> AuthSession:
+        """Get a token for the first team of a user.
+
+        Raises:
+            AuthenticationError: There is no such user, or it is not their password.
+            PermissionDeniedError: The account is disabled, or in no team.
+            RateLimitError: There were too many attempts; `retry_after` says how long to wait.
+        """
+        return self._run(identity.log_in(email, password))
+
+    def switch_team(self, team_id: str) -> AuthSession:
+        """Get a token for another team of the user whose token this client has.
+
+        Raises:
+            NotFoundError: There is no such team.
+            PermissionDeniedError: The user is not in it.
+        """
+        return self._run(identity.switch_team(team_id))
+
+
+class AsyncAuth(AsyncResource):
+    """Sign up, log in, change teams: each gives a token to make a client with.
+
+    `Client(token=client.auth.login(email, password).token)` acts as that user. A token is valid for
+    six hours, and not shown by `repr`.
+    """
+
+    async def signup(self, email: str, password: str, name: str) -> AuthSession:
+        """Make a user, who owns a team of their own.
+
+        Args:
+            email: Address; case does not matter.
+            password: 8 bytes or more.
+            name: What to call them.
+
+        Raises:
+            ConflictError: There is a user with this address.
+            PermissionDeniedError: The server takes no new users from this client.
+        """
+        return await self._run(identity.sign_up(email, password, name))
+
+    async def login(self, email: str, password: str) -> AuthSession:
+        """Get a token for the first team of a user.
+
+        Raises:
+            AuthenticationError: There is no such user, or it is not their password.
+            PermissionDeniedError: The account is disabled, or in no team.
+            RateLimitError: There were too many attempts; `retry_after` says how long to wait.
+        """
+        return await self._run(identity.log_in(email, password))
+
+    async def switch_team(self, team_id: str) -> AuthSession:
+        """Get a token for another team of the user whose token this client has.
+
+        Raises:
+            NotFoundError: There is no such team.
+            PermissionDeniedError: The user is not in it.
+        """
+        return await self._run(identity.switch_team(team_id))

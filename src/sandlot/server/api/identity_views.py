@@ -1,0 +1,99 @@
+"""People and what they may do, as the contract shows them."""
+
+from __future__ import annotations
+
+from sandlot.models import ApiKey, AuditEntry, AuthSession, Member, Team, UserMatch
+from sandlot.server.services.accounts import Session
+from sandlot.server.services.principals import DEFAULT_SCOPES
+from sandlot.server.store.identity_records import (
+    ApiKeyRecord,
+    AuditRecord,
+    MemberRecord,
+    TeamRecord,
+    UserRecord,
+)
+
+__all__ = [
+    "audit_view",
+    "key_view",
+    "member_view",
+    "session_view",
+    "team_view",
+    "user_view",
+]
+
+
+def session_view(session: Session) -> AuthSession:
+    """Show a session, with its token."""
+    user, team = session.standing.user, session.standing.team
+    return AuthSession(
+        token=session.token.text,
+        user_id=user.id,
+        team_id=team.id,
+        email=user.email,
+        name=user.name,
+        role=session.standing.role,
+        expires_at=session.token.expires_at,
+    )
+
+
+def key_view(record: ApiKeyRecord, key: str | None = None) -> ApiKey:
+    """Show an API key; the key itself only when it was just made."""
+    return ApiKey(
+        id=record.id,
+        team_id=record.team_id,
+        name=record.name,
+        key_prefix=record.prefix,
+        key=key,
+        created_by=record.created_by,
+        creator_email=record.creator_email,
+        scopes=sorted(DEFAULT_SCOPES) if record.scopes is None else list(record.scopes),
+        created_at=record.created_at,
+        last_used=record.last_used,
+        expires_at=record.expires_at,
+    )
+
+
+def user_view(record: UserRecord) -> UserMatch:
+    """Show a user to others."""
+    return UserMatch(user_id=record.id, email=record.email)
+
+
+def team_view(record: TeamRecord, role: str | None) -> Team:
+    """Show a team to a member."""
+    return Team(
+        id=record.id,
+        name=record.name,
+        slug=record.slug,
+        is_byoc=record.is_byoc,
+        created_at=record.created_at,
+        role=role,
+    )
+
+
+def member_view(record: MemberRecord) -> Member:
+    """Show a member of a team."""
+    return Member(
+        user_id=record.user_id,
+        name=record.name,
+        email=record.email,
+        role=record.role,
+        joined_at=record.joined_at,
+    )
+
+
+def audit_view(record: AuditRecord) -> AuditEntry:
+    """Show a row of the audit log."""
+    return AuditEntry(
+        id=record.id,
+        actor_type=record.actor_type,
+        actor_id=record.actor_id,
+        actor_name=record.actor_name,
+        resource_type=record.resource_type,
+        resource_id=record.resource_id,
+        action=record.action,
+        scope=record.scope,
+        status=record.status,
+        metadata=dict(record.metadata) or None,
+        created_at=record.created_at,
+    )

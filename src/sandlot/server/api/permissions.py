@@ -1,0 +1,160 @@
+"""Who may use which route, and what the audit log says of it.
+
+This table is all there is: a route that is not in it can be used by nobody. Handlers only check
+what depends on more than route and role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from starlette.types import Scope
+
+from sandlot.server.services.audit import Audited
+from sandlot.server.services.errors import ForbiddenError, UnauthorizedError
+from sandlot.server.services.principals import Principal
+
+__all__ = ["RULES", "Rule", "check", "route_of", "rule_of"]
+
+_RANKS: Final = {"member": 1, "admin": 2, "owner": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may use a route.
+
+    Attributes:
+        scope: What an API key must be made for; None if no credential is needed at all.
+        role: The least role in the team; that of a key is its maker's.
+        platform: Whether one must administer the platform.
+        host: Whether it is for hosts, and for nobody else.
+        audited: What the audit log says; None for what changes nothing that lasts.
+    """
+
+    scope: str | None
+    role: Literal["member", "admin", "owner"] | None = None
+    platform: bool = False
+    host: bool = False
+    audited: Audited | None = None
+
+
+def _sandbox(action: str, status: Literal["success", "info", "warning"] = "success") -> Rule:
+    return Rule("sandboxes", audited=Audited("sandbox", action, status))
+
+
+_READ = Rule("sandboxes")
+_OPEN = Rule(None)
+_BOX = "/v1/sandboxes/{id}"
+_TEAM = "/v1/teams/{id}"
+
+RULES: Final[Mapping[str, Rule]] = {
+    "GET /health": _OPEN,
+    "GET /healthz": _OPEN,
+    "GET /v1/capabilities": _READ,
+    # Sandboxes
+    "POST /v1/sandboxes": _sandbox("create"),
+    "GET /v1/sandboxes": _READ,
+    "GET /v1/sandboxes/stats": _READ,
+    "POST /v1/sandboxes/stop": _sandbox("stop_many", "warning"),
+    f"GET {_BOX}": _READ,
+    f"DELETE {_BOX}": _sandbox("destroy", "warning"),
+    f"POST {_BOX}/ping": _READ,
+    f"POST {_BOX}/lease": _READ,
+    f"POST {_BOX}/pause": _sandbox("pause"),
+    f"POST {_BOX}/resume": _sandbox("resume"),
+    f"GET {_BOX}/metrics": _READ,
+    f"POST {_BOX}/exec": _sandbox("exec"),
+    f"GET {_BOX}/exec/stream": _READ,
+    f"WEBSOCKET {_BOX}/exec/stream": _sandbox("exec"),
+    f"POST {_BOX}/files/write": _sandbox("write_file"),
+    f"POST {_BOX}/files/read": _READ,
+    f"POST {_BOX}/files/stream/write": _sandbox("write_file"),
+    f"POST {_BOX}/files/stream/read": _READ,
+    f"POST {_BOX}/fork": _sandbox("fork"),
+    f"POST {_BOX}/checkpoints": _sandbox("create_checkpoint"),
+    f"GET {_BOX}/checkpoints": _READ,
+    f"DELETE {_BOX}/checkpoints/{{checkpoint}}": _sandbox("delete_checkpoint", "warning"),
+    f"POST {_BOX}/rollback": _sandbox("rollback", "warning"),
+    f"GET {_BOX}/changes": _READ,
+    # Snapshots
+    "POST /v1/snapshots": Rule("sandboxes", audited=Audited("snapshot", "create")),
+    "GET /v1/snapshots": _READ,
+    "GET /v1/snapshots/{name}": _READ,
+    "DELETE /v1/snapshots/{name}": Rule(
+        "sandboxes", audited=Audited("snapshot", "delete", "warning", resource="name")
+    ),
+    # Accounts
+    "POST /v1/auth/signup": Rule(None, audited=Audited("user", "signup", "info", "admin")),
+    "POST /v1/auth/login": _OPEN,
+    "POST /v1/auth/switch-team": Rule("teams", "member"),
+    "GET /v1/users/search": Rule("users", "member"),
+    # API keys
+    "POST /v1/api-keys": Rule("api_keys", "member", audited=Audited("api_key", "create")),
+    "GET /v1/api-keys": Rule("api_keys", "member"),
+    "DELETE /v1/api-keys/{id}": Rule(
+        "api_keys", "member", audited=Audited("api_key", "revoke", "warning")
+    ),
+    # Teams
+    "POST /v1/teams": Rule("teams", "member", audited=Audited("team", "create")),
+    "GET /v1/teams": Rule("teams", "member"),
+    f"GET {_TEAM}": Rule("teams", "member"),
+    f"PATCH {_TEAM}": Rule("teams", "admin", audited=Audited("team", "rename", "info")),
+    f"DELETE {_TEAM}": Rule("teams", "owner", audited=Audited("team", "delete", "warning")),
+    f"GET {_TEAM}/members": Rule("teams", "member"),
+    f"POST {_TEAM}/members": Rule(
+        "teams", "admin", audited=Audited("member", "add", scope="admin", resource="user_id")
+    ),
+    f"PATCH {_TEAM}/members/{{user_id}}": Rule(
+        "teams",
+        "admin",
+        audited=Audited("member", "role_update", "info", "admin", resource="user_id"),
+    ),
+    f"DELETE {_TEAM}/members/{{user_id}}": Rule(
+        "teams", "admin", audited=Audited("member", "remove", "warning", "admin", "user_id")
+    ),
+    f"POST {_TEAM}/leave": Rule(
+        "teams", "member", audited=Audited("member", "leave", "info", "admin", "user_id")
+    ),
+    # The audit log
+    "GET /v1/audit-logs": Rule("audit", "member"),
+}
+"""By method and path; `/v1/capsules` is `/v1/sandboxes`."""
+
+
+def rule_of(scope: Scope) -> Rule | None:
+    """Return the rule for a request that was routed."""
+    method = scope.get("method", "WEBSOCKET")
+    path = route_of(scope) or ""
+    return RULES.get(f"{method} {path.replace('/v1/capsules', '/v1/sandboxes', 1)}")
+
+
+def route_of(scope: Scope) -> str | None:
+    """Return the pattern that a path matched; None if it matched none."""
+    route = scope.get("route")
+    if route is None:
+        return None
+    pattern: str = route.path  # without the prefix of its router
+    head = scope["path"].split("/")[: -pattern.count("/") or None]
+    return "/".join(head) + pattern
+
+
+def check(rule: Rule, caller: Principal) -> None:
+    """Check that somebody may use a route.
+
+    Raises:
+        UnauthorizedError: Their credential is of no use there.
+        ForbiddenError: They may not.
+    """
+    if rule.host or rule.scope is None:
+        return  # who is a host was found out already
+    if caller.kind == "api_key" and rule.scope not in caller.scopes:
+        raise UnauthorizedError(
+            f"This API key was not made for this: use a key with the scope {rule.scope!r}, or a"
+            " user's token."
+        )
+    if rule.role is not None and _RANKS.get(caller.role or "", 0) < _RANKS[rule.role]:
+        raise ForbiddenError(f"For this one has to be {rule.role} of the team, or more.")
+    if rule.platform and not caller.is_admin:
+        raise ForbiddenError("Only administrators of the platform may do that.")
