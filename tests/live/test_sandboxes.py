@@ -167,7 +167,7 @@ async def has_gap(box: Any, seconds: float) -> bool:
 
 
 async def test_idle_sandboxes_are_paused_and_connect_wakes_them(live: Live) -> None:
-    options = {"name": "sleepy", "timeout_sec": 1}
+    options = {"name": "sleepy", "timeout_sec": 2}
     async with live.client() as client, client.sandboxes.create(**options) as box:
         await eventually(lambda: has_status(box, "paused"))
         woken = await client.sandboxes.connect("sleepy")
@@ -175,7 +175,7 @@ async def test_idle_sandboxes_are_paused_and_connect_wakes_them(live: Live) -> N
         assert (await woken.exec("echo awake")).stdout == "awake\n"
         assert (await (await client.sandboxes.connect(box.id)).refresh()).status == "running"
         # A command that runs is no idleness, however quiet it is.
-        assert (await box.exec("sleep 2.5")).ok
+        assert (await box.exec("sleep 3.5")).ok
         assert (await box.refresh()).status == "running"
 
 

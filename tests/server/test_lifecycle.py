@@ -108,17 +108,17 @@ def test_idle_sandboxes_are_paused(make: Callable[..., Box]) -> None:
 
 @pytest.mark.parametrize("kind", ["exec", "stream", "ping"])
 def test_activity_holds_the_idle_timer(make: Callable[..., Box], kind: str) -> None:
-    box = make(timeout_sec=1)
+    box = make(timeout_sec=2)
     if kind == "exec":
-        assert box.sh("sleep 2.5")["exit_code"] == 0
+        assert box.sh("sleep 3.5")["exit_code"] == 0
     elif kind == "stream":
         with box.stream() as stream:
-            stream.send(json.dumps({"type": "start", "cmd": "sleep", "args": ["2.5"]}))
+            stream.send(json.dumps({"type": "start", "cmd": "sleep", "args": ["3.5"]}))
             events = [json.loads(message)["type"] for message in stream]
         assert events == ["start", "exit"]
     else:
-        for _ in range(5):
-            time.sleep(0.5)  # less than the timer's second
+        for _ in range(15):
+            time.sleep(0.2)  # much less than the timer's two seconds
             assert box.post("/ping").status_code == 204
     assert box.get()["status"] == "running"
     eventually(lambda: box.get()["status"] == "paused")
