@@ -18,6 +18,7 @@ import sandlot
 from tests.interpreters import open_to_all
 
 from .conftest import eventually
+from .exhaustion import ATTACKS, faults
 from .outside import own_address, serving
 from .test_isolation import attempt_names
 
@@ -39,7 +40,7 @@ def place() -> Iterator[Path]:
         shutil.copytree(
             package, place / "src/sandlot", ignore=shutil.ignore_patterns("__pycache__")
         )
-        for program in ("ordinary.py", "owner.py", "escapes.py"):
+        for program in ("ordinary.py", "owner.py", "escapes.py", "exhaustion.py"):
             _ = shutil.copy(HERE / program, place / program)
         os.chown(place, USER, USER)
         yield place
@@ -91,6 +92,20 @@ def test_limits(found: Mapping[str, object]) -> None:
     assert 400 < int(str(found["bomb"])) <= 512
     assert found["neighbour"] == [0, None, "alive\n"]
     assert found["hog"] == 1
+
+
+@pytest.fixture(scope="module")
+def exhausted(python: str, place: Path) -> Mapping[str, Mapping[str, object]]:
+    with start(python, place, "exhaustion.py", str(place / "exhaustion")) as run:
+        output, _ = run.communicate()
+    assert run.returncode == 0
+    return json.loads(output)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_exhaustion(exhausted: Mapping[str, dict[str, object]], name: str) -> None:
+    assert faults(name, exhausted[name]) == [], exhausted[name]
 
 
 def test_pause(found: Mapping[str, object]) -> None:

@@ -14,6 +14,7 @@ ALLOW = 0x7FFF0000
 KILL = 0x80000000
 DENY = 0x00050000 | errno.EPERM
 UNKNOWN = 0x00050000 | errno.ENOSYS
+FULL = 0x00050000 | errno.ENOSPC
 FAMILY = 0x00050000 | errno.EAFNOSUPPORT
 
 CALLS = {
@@ -26,6 +27,8 @@ CALLS = {
         "ioctl": 16,
         "personality": 135,
         "ptrace": 101,
+        "shmget": 29,
+        "semget": 64,
     },
     "aarch64": {
         "read": 63,
@@ -36,6 +39,8 @@ CALLS = {
         "ioctl": 29,
         "personality": 92,
         "ptrace": 117,
+        "shmget": 194,
+        "semget": 190,
     },
 }
 MACHINES = list(CALLS)
@@ -89,7 +94,7 @@ def test_table(machine: str, name: str) -> None:
     [
         *("unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_by_handle_at"),
         *("keyctl", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup"),
-        "io_setup",
+        *("io_setup", "msgget"),
         *("finit_module", "kexec_load", "clock_settime", "sethostname"),
     ],
 )
@@ -130,6 +135,15 @@ def test_limits_of_the_agent(machine: str) -> None:
     assert [run(machine, number, pid) for pid in (0, 2, 1 << 16)] == [ALLOW] * 3
     assert run(machine, number, 1) == DENY
     assert run(machine, number, 1 | 1 << 32) == DENY
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_outlives_processes_is_small(machine: str) -> None:
+    shared, semaphores = CALLS[machine]["shmget"], CALLS[machine]["semget"]
+    assert [run(machine, shared, 0, size) for size in (0, 56, 4096)] == [ALLOW] * 3
+    assert [run(machine, shared, 0, size) for size in (4097, 1 << 32)] == [FULL] * 2
+    assert [run(machine, semaphores, 0, count) for count in (0, 1, 32)] == [ALLOW] * 3
+    assert run(machine, semaphores, 0, 33) == FULL
 
 
 @pytest.mark.parametrize("machine", MACHINES)

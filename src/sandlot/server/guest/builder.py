@@ -72,6 +72,8 @@ def _enter(message: wire.Message) -> None:
         os.chdir(wire.text(message, "home"))
     else:
         trees = overlay.open_trees(stack, uid)
+    if wire.boolean(message, "bounded"):
+        privileges.take_precedence()
     if uid is not None:
         privileges.become(uid)
     namespaces.enter(own_network=wire.text(message, "network") != "full")
@@ -89,6 +91,7 @@ def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | Non
     if network != "full":
         namespaces.loopback_up()
     outlets = open_outlets(v6=wire.boolean(message, "v6")) if network == "outbound" else None
+    namespaces.bound()
     badness = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
     mounts.build_root(
         mounts.Layout(
@@ -100,6 +103,7 @@ def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | Non
             etc=wire.text_mapping(message, "etc"),
         )
     )
+    privileges.keep_precedence()
     privileges.set_limits(wire.integers(message, "limits"))
     privileges.renounce()
     kernel.die_with_parent(signal.SIGKILL)  # a change of rights may undo it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -9,7 +10,7 @@ import struct
 
 from . import kernel
 
-__all__ = ["NAMES", "USER", "enter", "loopback_up"]
+__all__ = ["NAMES", "USER", "bound", "enter", "loopback_up"]
 
 NAMES = ("cgroup", "ipc", "mount", "net", "pid", "user", "uts")
 
@@ -24,6 +25,15 @@ _ALWAYS = (
     | kernel.CLONE_NEWUSER
     | kernel.CLONE_NEWUTS
 )
+
+_COUNTS = "/proc/sys/user"  # of the namespace of whoever opens it; see namespaces(7)
+_MOST = {
+    "max_fanotify_groups": 0,
+    "max_fanotify_marks": 0,
+    "max_inotify_instances": 64,  # half of the usual
+    "max_inotify_watches": 16384,
+    "max_mnt_namespaces": 16,  # the server makes some for mounts on their way, see `sealing`
+}
 
 # linux/sockios.h, linux/if.h
 _SIOCSIFFLAGS = 0x8914
@@ -47,6 +57,22 @@ def enter(*, own_network: bool) -> None:
     ):
         with open(f"/proc/self/{name}", "w") as file:
             _ = file.write(value)
+
+
+def bound() -> None:
+    """Bound what the kernel counts for each user and namespace of users; needs CAP_SYS_RESOURCE.
+
+    What is used counts for the outer user as well (inc_ucount() of kernel/ucount.c): if that is the
+    server's own, nothing but these bounds leaves it any. No namespaces of users are left, without
+    which there are no others: a second wall behind the system call filter.
+    """
+    for name in os.listdir(_COUNTS):
+        value = _MOST.get(name, 0 if name.endswith("_namespaces") else None)
+        if value is None:
+            continue
+        # In a container /proc/sys may be read-only; the first wall has to do there.
+        with contextlib.suppress(OSError), open(f"{_COUNTS}/{name}", "w") as file:
+            _ = file.write(str(value))
 
 
 def loopback_up() -> None:

@@ -84,6 +84,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "keyctl": (250, 219),
     # uses up what the whole machine has of something (fs.aio-max-nr)
     "io_setup": (206, 0),
+    # outlives who made it, and is bounded by no more than a count of tens of thousands (msgget(2))
+    "msgget": (68, 186),
     # placement of memory of other processes
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
@@ -102,6 +104,8 @@ _INSPECTED = {  # calls whose arguments decide
     "prlimit64": (302, 261),
     "ioctl": (16, 29),
     "personality": (135, 92),
+    "shmget": (29, 194),
+    "semget": (64, 190),
 }
 _X32_BIT = 0x40000000  # arch/x86/include/uapi/asm/unistd.h
 
@@ -112,6 +116,12 @@ _AF_NETLINK = 16
 _NETLINK_ROUTE = 0  # linux/netlink.h; getifaddrs(3) needs it
 _DENIED_IOCTLS = (0x5412, 0x541C)  # asm-generic/ioctls.h: TIOCSTI, TIOCLINUX type into terminals
 _ALLOWED_PERSONALITIES = (0x0, 0x0040000, 0xFFFFFFFF)  # PER_LINUX, ADDR_NO_RANDOMIZE, a query
+
+# What shmget(2) and semget(2) make outlives the processes, where no limit on memory that looks at
+# processes sees it, and there may be thousands of them: each is kept small. PostgreSQL, which asks
+# for a few bytes and for 17 semaphores, is content with that.
+_LARGEST_SEGMENT = 4096
+_MOST_SEMAPHORES = 32
 
 # linux/seccomp.h: struct seccomp_data
 _NR = 0
@@ -203,6 +213,16 @@ def compile_filter(machine: str | None = None) -> bytes:
     asm.load(_ARGUMENTS + 16)
     asm.jump(_JUMP_EQUAL, _NETLINK_ROUTE, "allowed", "family")
 
+    asm.label("shmget")
+    asm.load(_ARGUMENTS + 12)  # the high half of the size
+    asm.jump(_JUMP_GREATER, 0, "space")
+    asm.load(_ARGUMENTS + 8)
+    asm.jump(_JUMP_GREATER, _LARGEST_SEGMENT, "space", "allowed")
+
+    asm.label("semget")
+    asm.load(_ARGUMENTS + 8)
+    asm.jump(_JUMP_GREATER, _MOST_SEMAPHORES, "space", "allowed")
+
     asm.label("ioctl")
     asm.load(_ARGUMENTS + 8)
     for request in _DENIED_IOCTLS:
@@ -221,6 +241,8 @@ def compile_filter(machine: str | None = None) -> bytes:
     asm.leave(_ERRNO | errno.EPERM)
     asm.label("family")
     asm.leave(_ERRNO | errno.EAFNOSUPPORT)
+    asm.label("space")
+    asm.leave(_ERRNO | errno.ENOSPC)
     asm.label("unknown")
     asm.leave(_ERRNO | errno.ENOSYS)
     asm.label("kill")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .extent import measure
+
 __all__ = ["DiskMeter"]
 
 _FRESH = 5.0
-_BUDGET = 0.25
-_DEPTH = 200
-_BLOCK = 512  # of st_blocks, whatever the file system's own
+_MOST_FILES = 250_000
 
 
 class DiskMeter:
@@ -52,37 +51,4 @@ class DiskMeter:
 
 
 def _measure(directory: Path) -> int:
-    deadline = time.monotonic() + _BUDGET
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        return _add_up(fd, deadline, _DEPTH)
-    finally:
-        os.close(fd)
-
-
-def _add_up(fd: int, deadline: float, depth: int) -> int:
-    """Add up a directory, without following links and without asking for rights."""
-    total = 0
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            if time.monotonic() > deadline:
-                break
-            try:
-                total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
-                if depth and entry.is_dir(follow_symlinks=False):
-                    total += _enter(fd, entry.name, deadline, depth - 1)
-            except OSError:
-                continue  # gone meanwhile, or not ours to read
-    return total
-
-
-def _enter(parent: int, name: str, deadline: float, depth: int) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=parent)
-    try:
-        return _add_up(fd, deadline, depth)
-    finally:
-        os.close(fd)
+    return measure(directory, most_files=_MOST_FILES).size

@@ -26,7 +26,6 @@ from .agent import AgentClient, AgentStartError
 from .archive import Archive
 from .cgroups import Cgroups, find_places
 from .demand import Demand
-from .descriptors import descriptors
 from .destinations import Network
 from .group import FREEZE
 from .identities import Identities
@@ -35,6 +34,7 @@ from .networks import Networks
 from .probe import explain
 from .quota import DiskBounds
 from .records import Record
+from .rlimits import PROCESSES, resource_limits
 from .sandbox import LocalSandbox
 from .sentry import Sentry
 from .templates import Template, Templates, find_templates
@@ -47,7 +47,6 @@ __all__ = ["LocalEngine"]
 _log = logging.getLogger("sandlot.server.engine")
 
 _MIB = 1024 * 1024
-_PROCESSES = 512
 _LEAST_MEMORY_MB = 8
 """With less, there is room for the agent but for no program."""
 
@@ -311,19 +310,11 @@ class LocalEngine:
         await self._archive.begin(record)
         record.group = self._keeper.cgroups.make(spec.id)
         if record.group is not None:
-            record.group.limit(memory_mb=spec.memory_mb, processes=_PROCESSES, vcpus=spec.vcpus)
+            record.group.limit(memory_mb=spec.memory_mb, processes=PROCESSES, vcpus=spec.vcpus)
         return self._plan(record, template)
 
     def _plan(self, record: Record, template: Template) -> wire.Message:
         spec = record.spec
-        limits = {
-            "core": 0,  # the host may feed cores to a program of its own
-            "fsize": spec.disk_mb * _MIB,
-            "nofile": descriptors(),
-            "nproc": _PROCESSES,
-        }
-        if not self._kernel_bounds_memory:
-            limits["data"] = spec.memory_mb * _MIB
         return {
             "isolated": True,
             "uid": record.uid,
@@ -332,7 +323,8 @@ class LocalEngine:
             "python": None if template.python is None else str(template.python),
             "environment": None if template.environment is None else str(template.environment),
             "links": dict(template.links),
-            "limits": limits,
+            "limits": resource_limits(spec, bound_memory=not self._kernel_bounds_memory),
+            "bounded": "cpu" in self._keeper.cgroups.controllers,
             "cgroups": [] if record.group is None else record.group.directories,
             **self._archive.plan(record),
             **self._networks.plan(spec.network),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -149,6 +150,28 @@ class Group:
         except OSError:
             return 0  # the group is being removed
 
+    @property
+    def can_end(self) -> bool:
+        """Whether `end` works."""
+        return "pids" in self._by_controller
+
+    def end(self) -> None:
+        """Kill everything but process 1, from outside: it may be too busy to do so itself.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        part = self._by_controller["pids"]
+        most = _read(part, "pids.max")
+        _write(part, "pids.max", 0)  # nothing forks any more, so that one look is enough
+        try:
+            for pid in _read(part, "cgroup.procs").split():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if not _is_first(int(pid)):
+                        os.kill(int(pid), signal.SIGKILL)
+        finally:
+            _write(part, "pids.max", most)
+
     def remove(self) -> None:
         """Kill what is left in the groups and remove them.
 
@@ -194,6 +217,14 @@ class Group:
 
 _FREEZE = {1: ("freezer.state", "FROZEN"), 2: ("cgroup.freeze", "1")}
 _THAW = {1: ("freezer.state", "THAWED"), 2: ("cgroup.freeze", "0")}
+
+
+def _is_first(pid: int) -> bool:
+    """Tell whether a process is process 1 of a namespace; see proc_pid_status(5)."""
+    for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+        if line.startswith(b"NSpid:"):
+            return line.split()[-1] == b"1"
+    return False
 
 
 def _is_frozen(part: GroupPart) -> bool:

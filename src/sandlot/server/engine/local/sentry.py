@@ -32,6 +32,7 @@ _MEMORY_PERIOD = 0.2
 _LONGEST_PERIOD = 4.0
 _SHARE = 20  # looking takes at most this part of the time
 _URGENT_SHARE = 8
+_PATIENCE = 3.0  # seconds that an agent may take to answer
 _GRAIN = 1 << 20
 _walkers = asyncio.Semaphore(2)  # threads that may be busy with this, of the few that there are
 
@@ -112,6 +113,10 @@ class Sentry:
             await self._look_at_memory()
             if self._is_due(free):
                 await self._look_at_disk(free)
+        except TimeoutError:
+            # Its memory is used up, or its processors: the agent itself waits for them.
+            _log.warning("the agent of a sandbox does not get to answer")
+            await self.end_all()
         except RefusedError as error:
             raise EngineError(f"the sandbox could not be looked at: {error}") from error
 
@@ -135,12 +140,13 @@ class Sentry:
 
     async def end_all(self, *, oom: bool = False, no_space: bool = False) -> None:
         """Kill everything that runs in it."""
-        _log.warning(
-            "a sandbox went over its limit: killed what ran in it",
-            extra={"limit": "disk" if no_space else "memory"},
-        )
+        limit = "memory" if oom else "disk" if no_space else None
+        _log.warning("all that ran in a sandbox is killed", extra={"limit": limit})
         self.fates.decide(oom=oom, no_space=no_space)
-        _ = await self._agent.ask("clear", {})
+        if self._group is not None and self._group.can_end:
+            await asyncio.to_thread(self._group.end)
+        else:
+            self._agent.tell("clear", {})
 
     async def spend(self, size: int) -> bool:
         """Use up space for what the server itself stores; return whether there was any."""
@@ -150,7 +156,10 @@ class Sentry:
             return True
         if self.paused or time.monotonic() < self._measured + self._cost * _URGENT_SHARE:
             return False
-        self._note(await self._measure(), None)  # something may have been removed
+        try:
+            self._note(await self._measure(), None)  # something may have been removed
+        except (RefusedError, TimeoutError):
+            return False
         return self.quota.take(size)
 
     def give_back(self, size: int) -> None:
@@ -251,7 +260,8 @@ class Sentry:
         return max(wire.integer(message, "disk_bytes"), 0)
 
     async def _inspect(self, memory: int | None) -> wire.Message:
-        message, fds = await self._agent.ask("inspect", {"memory": memory})
+        async with asyncio.timeout(_PATIENCE):
+            message, fds = await self._agent.ask("inspect", {"memory": memory})
         wire.close_all(fds)
         return message
 
