@@ -23,6 +23,7 @@ PUBLIC = [
     "results",
     "sandbox",
     "tables",
+    "webhooks",
 ]
 
 

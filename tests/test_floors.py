@@ -14,7 +14,7 @@ ROOT = Path(sandlot.__file__).parent
 FLOORS = [
     ["models"],
     ["errors", "_inside", "_json", "_terminal"],
-    ["charts", "tables"],
+    ["charts", "tables", "webhooks"],
     ["executions", "_rendering"],
     ["code_events"],
     ["events", "results", "_failures"],

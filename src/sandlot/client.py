@@ -16,6 +16,7 @@ from .models import Capabilities, Health
 from .resources.api_keys import ApiKeys, AsyncApiKeys
 from .resources.audit import AsyncAudit, Audit
 from .resources.auth import AsyncAuth, Auth
+from .resources.channels import AsyncChannels, Channels
 from .resources.sandboxes import AsyncSandboxes, Sandboxes
 from .resources.snapshots import AsyncSnapshots, Snapshots
 from .resources.teams import AsyncTeams, Teams
@@ -31,6 +32,7 @@ class Client:
         api_keys: Make, list and revoke API keys of the team.
         audit: Read who did what in the team.
         auth: Sign up, log in, change teams.
+        channels: Be told of what happens, by webhook or in a chat.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
         teams: Make, change and leave teams.
@@ -40,6 +42,7 @@ class Client:
     api_keys: ApiKeys
     audit: Audit
     auth: Auth
+    channels: Channels
     sandboxes: Sandboxes
     snapshots: Snapshots
     teams: Teams
@@ -90,6 +93,7 @@ class Client:
         self.api_keys = ApiKeys(transport)
         self.audit = Audit(transport)
         self.auth = Auth(transport)
+        self.channels = Channels(transport)
         self.sandboxes = Sandboxes(transport)
         self.snapshots = Snapshots(transport)
         self.teams = Teams(transport)
@@ -202,6 +206,7 @@ class AsyncClient:
         api_keys: Make, list and revoke API keys of the team.
         audit: Read who did what in the team.
         auth: Sign up, log in, change teams.
+        channels: Be told of what happens, by webhook or in a chat.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
         teams: Make, change and leave teams.
@@ -211,6 +216,7 @@ class AsyncClient:
     api_keys: AsyncApiKeys
     audit: AsyncAudit
     auth: AsyncAuth
+    channels: AsyncChannels
     sandboxes: AsyncSandboxes
     snapshots: AsyncSnapshots
     teams: AsyncTeams
@@ -261,6 +267,7 @@ class AsyncClient:
         self.api_keys = AsyncApiKeys(transport)
         self.audit = AsyncAudit(transport)
         self.auth = AsyncAuth(transport)
+        self.channels = AsyncChannels(transport)
         self.sandboxes = AsyncSandboxes(transport)
         self.snapshots = AsyncSnapshots(transport)
         self.teams = AsyncTeams(transport)

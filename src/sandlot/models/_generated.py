@@ -966,6 +966,205 @@ class AuditPage(Model):
     """
 
 
+class CreateChannelRequest(Model):
+    """
+    Where to tell of what.
+    """
+
+    name: str
+    """
+    What to call it: 1-64 letters, digits and . _ -; capitals become small, spaces hyphens.
+    """
+    provider: (
+        Literal["discord", "googlechat", "matrix", "slack", "teams", "telegram", "webhook"] | str
+    )
+    """
+    What takes the messages.
+    """
+    config: dict[str, str]
+    """
+    What the provider needs.
+    """
+    events: list[str]
+    """
+    What to tell of; one event or more.
+    """
+
+
+class UpdateChannelRequest(Model):
+    """
+    What a channel shall be called and told of from now on.
+    """
+
+    name: str
+    """
+    What to call it.
+    """
+    events: list[str]
+    """
+    What to tell of; one event or more.
+    """
+
+
+class RotateChannelConfigRequest(Model):
+    """
+    What takes the place of a configuration.
+    """
+
+    config: dict[str, str]
+    """
+    What the provider needs; nothing of the old one is kept.
+    """
+
+
+class TestChannelRequest(Model):
+    """
+    Where to send a message.
+    """
+
+    provider: str
+    """
+    What takes the message.
+    """
+    config: dict[str, str]
+    """
+    What the provider needs.
+    """
+
+
+class ChannelTestResult(Model):
+    """
+    What came of a test.
+    """
+
+    status: str
+    """
+    `ok`.
+    """
+
+
+class Channel(Model):
+    """
+    Where a team is told of what happens.
+    """
+
+    id: str
+    """
+    Id.
+    """
+    team_id: str
+    """
+    Whose it is.
+    """
+    name: str
+    """
+    What it is called.
+    """
+    provider: (
+        Literal["discord", "googlechat", "matrix", "slack", "teams", "telegram", "webhook"] | str
+    )
+    """
+    What takes the messages.
+    """
+    events: list[str]
+    """
+    What it is told of.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    updated_at: AwareDatetime
+    """
+    When it was last changed.
+    """
+    secret: str | None = None
+    """
+    What webhooks are signed with; only when it is made or replaced.
+    """
+
+
+class Delivery(Model):
+    """
+    An event on its way to a channel, or what became of it.
+    """
+
+    id: str
+    """
+    A UUID, the same at every try; webhooks get it as `X-Wrenn-Delivery`.
+    """
+    channel_id: str
+    """
+    Where it goes.
+    """
+    event: str
+    """
+    What happened.
+    """
+    status: Literal["pending", "delivered", "failed"] | str
+    """
+    How far it is.
+    """
+    attempts: int
+    """
+    How often it was tried.
+    """
+    created_at: AwareDatetime
+    """
+    When it began.
+    """
+    last_attempt_at: AwareDatetime | None = None
+    """
+    When it was last tried.
+    """
+    next_attempt_at: AwareDatetime | None = None
+    """
+    When it is tried next; absent when it is no longer pending.
+    """
+    response_status: int | None = None
+    """
+    HTTP status of the last answer, if there was one and it is known.
+    """
+    error: str | None = None
+    """
+    Why the last try failed.
+    """
+
+
+class WebhookActor(Model):
+    """
+    Who did it.
+    """
+
+    type: Literal["user", "api_key", "host", "system"] | str
+    """
+    What they are; `system` is nobody who asked for it.
+    """
+    id: str | None = None
+    """
+    Id.
+    """
+    name: str | None = None
+    """
+    What people call them.
+    """
+
+
+class WebhookResource(Model):
+    """
+    What it happened to.
+    """
+
+    id: str
+    """
+    Id; of snapshots, the name.
+    """
+    type: str
+    """
+    `sandbox`, `snapshot` or `host`.
+    """
+
+
 class Error(Model):
     """
     Body of every failed response.
@@ -1218,6 +1417,27 @@ class TeamDetail(Model):
     """
     In the order in which they joined.
     """
+
+
+class WebhookEvent(Model):
+    """
+    What webhooks get.
+    """
+
+    event: str
+    """
+    What happened.
+    """
+    timestamp: AwareDatetime
+    """
+    When, to the second.
+    """
+    team_id: str
+    """
+    Whose it is.
+    """
+    actor: WebhookActor
+    resource: WebhookResource
 
 
 class Capabilities(Model):

@@ -14,6 +14,7 @@ from .api import (
     accounts,
     api_keys,
     audit,
+    channels,
     checkpoints,
     commands,
     files,
@@ -39,6 +40,7 @@ ROUTERS: Final[Sequence[tuple[str, APIRouter]]] = [
         for module in (sandboxes, checkpoints, commands, streams, files)
     ),
     ("/v1/snapshots", snapshots.router),
+    ("/v1/channels", channels.router),
     ("/v1", accounts.router),
     ("/v1/api-keys", api_keys.router),
     ("/v1/teams", teams.router),

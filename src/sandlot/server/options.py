@@ -83,6 +83,22 @@ class Options(BaseModel):
         description="Networks besides the internet that `outbound` may reach, for example"
         " `10.1.0.0/16`. This machine's own addresses have to be named one by one.",
     )
+    channels_allow: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list[IPv4Network | IPv6Network],
+        description="Networks besides the internet that notification channels may send to, for"
+        " example `10.1.2.0/24`.",
+    )
+    channels_attempts: int = Field(
+        default=6, ge=1, le=20, description="How often a notification is tried to be delivered."
+    )
+    channels_first_wait_sec: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds between the first and the second try; each wait is thrice the last.",
+    )
+    channels_timeout_sec: float = Field(
+        default=10.0, gt=0, le=60, description="Seconds that a receiver of notifications may take."
+    )
     ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(
         default="api-key",

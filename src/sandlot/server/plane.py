@@ -19,12 +19,16 @@ from .engine.base import (
 )
 from .ids import new_id
 from .options import Options
+from .outgoing.senders import Senders
 from .secret_files import find_or_make
 from .services.accounts import Accounts
+from .services.announcements import announce_sandboxes
 from .services.api_keys import ApiKeys
 from .services.audit import AuditLog
+from .services.channels import Channels
 from .services.checkpoints import Checkpoints
 from .services.commands import Commands
+from .services.deliveries import Deliveries, Persistence
 from .services.events import Events
 from .services.forks import Forks
 from .services.idempotency import Idempotency
@@ -36,6 +40,7 @@ from .services.tasks import TaskGroup
 from .services.teams import Teams
 from .services.tokens import MIN_SECRET, Tokens
 from .store.base import Store, StoreUnavailableError
+from .store.channels import ChannelRecord
 from .store.opening import open_store
 from .store.records import SandboxRecord, SnapshotRecord
 
@@ -86,6 +91,9 @@ class ControlPlane:
     fork_requests: Idempotency[Sequence[SandboxRecord]]
     snapshot_requests: Idempotency[SnapshotRecord]
     checkpoint_requests: Idempotency[SnapshotRecord]
+    channels: Channels
+    channel_requests: Idempotency[ChannelRecord]
+    deliveries: Deliveries
     metrics: Metrics
     stats: Stats
 
@@ -141,10 +149,12 @@ class ControlPlane:
             await self.fork_requests.close()
             await self.snapshot_requests.close()
             await self.checkpoint_requests.close()
+            await self.channel_requests.close()
             await self.forks.close()
             await self.sandboxes.close(keep=self.options.keep_sandboxes)
             await self.checkpoints.close()
             await self.snapshots.close()
+            await self.deliveries.close()
             await self.audit.close()
         finally:
             await store.close()
@@ -179,7 +189,7 @@ class ControlPlane:
         self.audit = AuditLog(store.audit, options.audit_days)
         _ = self.events.subscribe(self.audit.on_event)
         self.sandboxes = Sandboxes(store.sandboxes, engine)
-        self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine)
+        self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine, self.events)
         self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
         self.forks = Forks(self.sandboxes, engine)
@@ -187,6 +197,11 @@ class ControlPlane:
         self.fork_requests = Idempotency(store.idempotency, lambda: new_id("cl"))
         self.snapshot_requests = Idempotency(store.idempotency, lambda: new_id("sn"))
         self.checkpoint_requests = Idempotency(store.idempotency, lambda: new_id("cp"))
+        senders = Senders(options.channels_allow, options.channels_timeout_sec)
+        self.channels = Channels(store.channels, store.deliveries, senders)
+        self.channel_requests = Idempotency(store.idempotency, lambda: new_id("ch"))
+        persistence = Persistence(options.channels_attempts, options.channels_first_wait_sec)
+        self.deliveries = Deliveries(store.channels, store.deliveries, senders, persistence)
         self.metrics = Metrics(self.sandboxes)
         self.stats = Stats(store.stats, self.sandboxes)
         self._store = store
@@ -196,6 +211,8 @@ class ControlPlane:
             path := await self.auth.prepare(key, options.key_file, options.api_key_scopes)
         ) is not None:
             _log.warning("an API key was made", extra={"path": str(path)})
+        announce_sandboxes(self.sandboxes.lives, self.events)
+        self.deliveries.start(self.events)
         await self.sandboxes.recover()
         await self.snapshots.recover()
         for work, interval in (
@@ -205,6 +222,7 @@ class ControlPlane:
             (self.idempotency.forget_old, _CLEAN_INTERVAL),
             (self.stats.forget_old, _CLEAN_INTERVAL),
             (self.audit.forget_old, _CLEAN_INTERVAL),
+            (self.deliveries.forget_old, _CLEAN_INTERVAL),
         ):
             _ = self._background.start(_forever(work, interval))
         _ = self._background.start(self.audit.write())

@@ -44,10 +44,15 @@ def _sandbox(action: str, status: Literal["success", "info", "warning"] = "succe
     return Rule("sandboxes", audited=Audited("sandbox", action, status))
 
 
+def _channel(audited: Audited | None = None) -> Rule:
+    return Rule("channels", "member", audited=audited)
+
+
 _READ = Rule("sandboxes")
 _OPEN = Rule(None)
 _BOX = "/v1/sandboxes/{id}"
 _TEAM = "/v1/teams/{id}"
+_CHANNEL = "/v1/channels/{id}"
 
 RULES: Final[Mapping[str, Rule]] = {
     "GET /health": _OPEN,
@@ -117,6 +122,15 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_TEAM}/leave": Rule(
         "teams", "member", audited=Audited("member", "leave", "info", "admin", "user_id")
     ),
+    # Channels
+    "POST /v1/channels": _channel(Audited("channel", "create")),
+    "GET /v1/channels": _channel(),
+    "POST /v1/channels/test": _channel(),
+    f"GET {_CHANNEL}": _channel(),
+    f"PATCH {_CHANNEL}": _channel(Audited("channel", "update", "info")),
+    f"DELETE {_CHANNEL}": _channel(Audited("channel", "delete", "warning")),
+    f"PUT {_CHANNEL}/config": _channel(Audited("channel", "rotate_config", "info")),
+    f"GET {_CHANNEL}/deliveries": _channel(),
     # The audit log
     "GET /v1/audit-logs": Rule("audit", "member"),
 }

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from fastapi import APIRouter
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,10 +14,11 @@ from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.sandboxes import Creation, NewSandbox
-from sandlot.server.store.records import SandboxFilter, SandboxRecord
+from sandlot.server.store.records import SandboxFilter
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, SandboxId, check_sandbox_id
+from .cursors import cursor, page_limit, parse_cursor
 from .disconnects import while_connected
 from .idempotency import fingerprint, idempotency_key
 from .views import metrics_view, sandbox_view, stats_view, stop_view
@@ -32,7 +28,6 @@ __all__ = ["router"]
 router = APIRouter()
 
 _LABEL = "metadata."
-_MAX_LIMIT = 1000
 
 
 @router.post("")
@@ -68,7 +63,7 @@ async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Resp
 async def list_sandboxes(request: Request, plane: Plane, caller: Caller) -> Response:
     """List sandboxes, newest first."""
     query = request.query_params
-    limit = _limit(query)
+    limit = page_limit(query)
     wanted = SandboxFilter(
         status=query.get("status") or None,
         template=query.get("template") or None,
@@ -78,14 +73,14 @@ async def list_sandboxes(request: Request, plane: Plane, caller: Caller) -> Resp
             for key, value in query.items()
             if key.startswith(_LABEL)
         },
-        before=_parse_cursor(query),
+        before=parse_cursor(query, lambda text: is_id("cl", text)),
         limit=None if limit is None else limit + 1,  # the one beyond tells whether there is more
     )
     records = await plane.sandboxes.list(caller.team_id, wanted)
     headers = dict[str, str]()
     if limit is not None and len(records) > limit:
         records = records[:limit]
-        headers["X-Next-Cursor"] = _cursor(records[-1])
+        headers["X-Next-Cursor"] = cursor(records[-1].created_at, records[-1].id)
     return reply_list([sandbox_view(record, plane.capabilities) for record in records], headers)
 
 
@@ -182,34 +177,3 @@ def _wanted(body: CreateSandboxRequest, default: NewSandbox) -> NewSandbox:
         lease_sec=body.lease_sec or default.lease_sec,
         require_isolation=body.require_isolation or (),
     )
-
-
-def _limit(query: QueryParams) -> int | None:
-    text = query.get("limit")
-    if text is None:
-        return None
-    if not (re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MAX_LIMIT):
-        raise InvalidRequestError(f"limit: must be a number from 1 to {_MAX_LIMIT}.")
-    return int(text)
-
-
-def _cursor(record: SandboxRecord) -> str:
-    """Return where a page ends: time of creation, to the microsecond, and id."""
-    micros = round(record.created_at.timestamp() * 1_000_000)
-    return base64.urlsafe_b64encode(f"{micros}:{record.id}".encode()).decode().rstrip("=")
-
-
-def _parse_cursor(query: QueryParams) -> tuple[datetime, str] | None:
-    text = query.get("cursor")
-    if not text:
-        return None
-    try:
-        decoded = base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)).decode()
-        micros, _, sandbox_id = decoded.partition(":")
-        seconds, fraction = divmod(int(micros), 1_000_000)
-        time = datetime.fromtimestamp(seconds, UTC).replace(microsecond=fraction)
-    except (binascii.Error, ValueError, OverflowError, OSError) as error:
-        raise InvalidRequestError("cursor: is not one that this server gave.") from error
-    if not is_id("cl", sandbox_id):
-        raise InvalidRequestError("cursor: is not one that this server gave.")
-    return time, sandbox_id

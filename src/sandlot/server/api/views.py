@@ -50,6 +50,7 @@ __all__ = [
 _FEATURES: Final = [
     "api_keys.scopes",
     "capabilities",
+    "channels.deliveries",
     "create.cwd",
     "create.disk",
     "create.env",

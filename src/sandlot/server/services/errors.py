@@ -10,6 +10,7 @@
     ├── NotFoundError               not_found
     ├── InvalidStateError           invalid_state
     ├── AlreadyExistsError          already_exists
+    ├── ConflictError               conflict
     ├── EmailTakenError             email_taken
     ├── HasActiveSandboxesError     has_active_sandboxes
     ├── RateLimitedError            rate_limited
@@ -37,6 +38,7 @@ __all__ = [
     "AgentError",
     "AlreadyExistsError",
     "BadGatewayError",
+    "ConflictError",
     "EmailTakenError",
     "ForbiddenError",
     "GatewayTimeoutError",
@@ -115,6 +117,12 @@ class AlreadyExistsError(ServiceError):
     """The name is taken."""
 
     code = "already_exists"
+
+
+class ConflictError(ServiceError):
+    """What is there already does not allow it."""
+
+    code = "conflict"
 
 
 class EmailTakenError(ServiceError):

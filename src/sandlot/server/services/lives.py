@@ -40,6 +40,7 @@ class Lives:
         self._saved = dict[str, datetime]()
         self._unsaved = dict[str, SandboxRecord]()
         self._farewells: list[Callable[[str], Awaitable[None]]] = []
+        self._witnesses: list[Callable[[Way, SandboxRecord], None]] = []
         self._closing = False
 
     @property
@@ -60,18 +61,30 @@ class Lives:
         """Have something done after the end of each sandbox; it is given the id."""
         self._farewells.append(farewell)
 
+    def when_moved(self, witness: Callable[[Way, SandboxRecord], None]) -> None:
+        """Have a function called with each transition and what the sandbox is after it."""
+        self._witnesses.append(witness)
+
+    def tell(self, way: Way, record: SandboxRecord) -> None:
+        """Tell of a transition."""
+        for witness in self._witnesses:
+            witness(way, record)
+
     async def enter(self, record: SandboxRecord, handle: SandboxHandle) -> LiveSandbox:
         """Take in a sandbox that lives.
 
         One that has just been made is `pending` and starts hereby. One that outlived its server is
         what it was: its idle timer and its lease begin anew, and its lifetime goes on.
         """
-        if record.status == "pending":
+        is_new = record.status == "pending"
+        if is_new:
             record = move(record, "start")
         live = LiveSandbox(record, handle, self._on_idle, self._on_due)
         self._living[record.id] = live
         _ = self._watchers.start(self._watch(live))
         await self.save(live.current)
+        if is_new:
+            self.tell("start", live.current)
         return live
 
     async def pause(self, live: LiveSandbox) -> SandboxRecord:
@@ -142,6 +155,8 @@ class Lives:
         else:
             await self._engine.close()
             await self._tasks.finish()
+            for live in self.all:
+                self.tell("end", move(live.current, "end", live.ending))
         self._living.clear()
 
     async def _pause(self, live: LiveSandbox, reason: str | None) -> SandboxRecord:
@@ -158,7 +173,7 @@ class Lives:
                 raise
             live.clock.pause()
             live.forget_idleness()
-            return await self._move(live, move(live.current, "pause", reason))
+            return await self._move(live, "pause", move(live.current, "pause", reason))
 
     async def _undo_pause(self, live: LiveSandbox) -> None:
         """Let everything run on after a pause that failed half-way."""
@@ -187,7 +202,7 @@ class Lives:
         live.clock.resume()
         live.record = move(live.record, way)
         live.touch()
-        return await self._move(live, live.current)
+        return await self._move(live, way, live.current)
 
     async def _end(self, live: LiveSandbox, reason: str | None) -> None:
         async with live.lock:
@@ -199,15 +214,16 @@ class Lives:
                 raise
             live.forget_idleness()
             live.deadlines.stop()
-            _ = await self._move(live, move(live.current, "end", reason))
+            _ = await self._move(live, "end", move(live.current, "end", reason))
             _ = self._living.pop(live.record.id, None)
             _ = self._saved.pop(live.record.id, None)
         for farewell in self._farewells:
             await farewell(live.record.id)
 
-    async def _move(self, live: LiveSandbox, record: SandboxRecord) -> SandboxRecord:
+    async def _move(self, live: LiveSandbox, way: Way, record: SandboxRecord) -> SandboxRecord:
         live.record = record
         await self.save(record)
+        self.tell(way, record)
         return record
 
     def _on_idle(self, live: LiveSandbox) -> None:

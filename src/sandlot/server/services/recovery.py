@@ -47,11 +47,13 @@ async def recover(rows: SandboxRows, engine: Engine, lives: Lives) -> None:
         elif record.status == "pending":
             await rows.save(move(record, "fail", _UNFINISHED))
         else:
-            await rows.save(move(record, "lose", _LOST))
+            lost = move(record, "lose", _LOST)
+            await rows.save(lost)
+            lives.tell("lose", lost)
     if kept:
         _log.info("Sandboxes were taken over from the last server", extra={"count": len(kept)})
-    if lost := len(records) - len(kept):
-        _log.warning("Sandboxes were lost with the last server", extra={"count": lost})
+    if missing := len(records) - len(kept):
+        _log.warning("Sandboxes were lost with the last server", extra={"count": missing})
 
 
 async def _agree(record: SandboxRecord, handle: SandboxHandle) -> bool:

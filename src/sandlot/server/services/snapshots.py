@@ -13,6 +13,7 @@ from sandlot.server.store.records import SnapshotRecord
 
 from .captures import capture, drop
 from .errors import AlreadyExistsError, ForbiddenError, InvalidRequestError, NotFoundError
+from .events import Event, Events, Resource
 from .live import LiveSandbox
 from .sandboxes import NewSandbox, Sandboxes
 from .tasks import TaskGroup
@@ -30,8 +31,11 @@ class Snapshots:
     start.
     """
 
-    def __init__(self, rows: SnapshotRows, sandboxes: Sandboxes, engine: Engine) -> None:
+    def __init__(
+        self, rows: SnapshotRows, sandboxes: Sandboxes, engine: Engine, events: Events
+    ) -> None:
         self._rows = rows
+        self._events = events
         self._sandboxes = sandboxes
         self._engine = engine
         self._tasks = TaskGroup()
@@ -148,11 +152,17 @@ class Snapshots:
             raise
         if old is not None:
             await drop(self._engine, old.id)
+        self._tell("template.snapshot.created", record)
         return record
 
     async def _delete(self, record: SnapshotRecord) -> None:
         if await self._rows.remove(record.id):
             await drop(self._engine, record.id)
+            self._tell("template.snapshot.deleted", record)
+
+    def _tell(self, event: str, record: SnapshotRecord) -> None:
+        resource = Resource("snapshot", record.name or record.id)
+        self._events.publish(Event(event, record.team_id, resource))
 
 
 def _taken(name: str) -> AlreadyExistsError:
