@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 __all__ = ["Model"]
 
-_SECRETS = frozenset({"config", "key", "password", "refresh_token", "registration_token", "secret", "token"})
+_SECRETS = frozenset(
+    {"config", "key", "password", "refresh_token", "registration_token", "secret", "token"}
+)
 """Fields that are not shown, so that they do not end up in logs and notebooks."""
 
 
