@@ -93,7 +93,9 @@ def page(where: Place) -> Flow[Fetched]:
 def _behind(where: Place, time: str, row_id: str) -> Flow[tuple[AuditPage, list[AuditEntry]]]:
     """Return a page with a row of this second on it, and what comes behind that row."""
     second = datetime.fromisoformat(time)
-    limit = int(where.filters.get("limit", _USUAL))
+    # One more, so that there is room for another beside that row.
+    limit = min(int(where.filters.get("limit", _USUAL)) + 1, _MOST)
+    where = replace(where, filters={**where.filters, "limit": str(limit)})
     earliest, latest, moment = 0.0, 1.0, 1.0  # parts of the second
     for _ in range(_HALVINGS):
         found = yield from _at(where, second, moment)

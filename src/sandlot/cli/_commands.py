@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from . import _templates
+from . import _templates, _users
 
 __all__ = ["app"]
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(_templates.app)
+app.add_typer(_users.app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,339 @@
+"""The rows of users, teams, keys and the audit log, in every store."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import postgres
+import pytest
+from sqlalchemy import text
+
+from sandlot.server.ids import new_id
+from sandlot.server.services.accounts import new_team
+from sandlot.server.store.base import Store
+from sandlot.server.store.identity import AlreadyMemberError, EmailTakenError, LastOwnerError
+from sandlot.server.store.identity_records import (
+    DEFAULT_TEAM,
+    LOCAL_USER,
+    ApiKeyRecord,
+    AuditFilter,
+    AuditRecord,
+    UserRecord,
+)
+from sandlot.server.store.opening import open_store
+from sandlot.server.store.records import SandboxFilter, SandboxRecord
+from sandlot.server.store.sql.store import SqlStore
+
+NOW = datetime(2026, 11, 1, 9, 30, 0, 123456, tzinfo=UTC)
+Scenario = Callable[[Store], Coroutine[None, None, None]]
+Run = Callable[[Scenario], None]
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres.serve() as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    urls = {"memory": None, "sqlite": f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"}
+
+    def run(scenario: Scenario) -> None:
+        async def main() -> None:
+            if request.param == "postgresql":
+                url = request.getfixturevalue("database")
+            else:
+                url = urls[request.param]
+            store = await open_store(url)
+            try:
+                if isinstance(store, SqlStore) and request.param == "postgresql":
+                    async with store._database.begin() as connection:
+                        _ = await connection.execute(text("TRUNCATE teams, users CASCADE"))
+                await store.teams.ensure(DEFAULT_TEAM, "Default", NOW)
+                await scenario(store)
+            finally:
+                await store.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def user(email: str, **fields: object) -> UserRecord:
+    return replace(UserRecord(new_id("usr"), email, "Name", NOW), **fields)  # type: ignore[arg-type]
+
+
+def audit(**fields: object) -> AuditRecord:
+    record = AuditRecord(
+        id=new_id("log"),
+        team_id=DEFAULT_TEAM,
+        actor_type="user",
+        resource_type="sandbox",
+        action="create",
+        scope="team",
+        status="success",
+        created_at=NOW,
+    )
+    return replace(record, **fields)  # type: ignore[arg-type]
+
+
+def test_users(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        local = user("local@localhost", id=LOCAL_USER, is_admin=True)
+        for _ in range(2):
+            await store.users.ensure(local, DEFAULT_TEAM)
+        assert not await store.users.exist()
+        first, team = user("b@example.org", password_hash="h"), new_team("B")
+        assert await store.users.add_first(first, team, DEFAULT_TEAM)
+        assert not await store.users.add_first(user("c@example.org"), new_team("C"), DEFAULT_TEAM)
+        assert await store.users.exist()
+        with pytest.raises(EmailTakenError):
+            await store.users.add(user("b@example.org"), new_team("B"))
+        second = user("a_c@example.org")
+        await store.users.add(second, new_team("A"))
+        assert await store.users.get(first.id) == first
+        assert await store.users.find("b@example.org") == first
+        assert await store.users.find("x@example.org") is None
+        assert list(await store.users.list()) == [second, first]
+        assert list(await store.users.search("a_c@", 10)) == [second]
+        assert list(await store.users.search("a%@", 10)) == []
+        assert list(await store.users.search("", 1)) == [second]
+        changed = replace(first, status="disabled", key_version=2, name="Other")
+        await store.users.save(changed)
+        standing = await store.users.standing(first.id, team.id)
+        assert standing is not None
+        assert (standing.user, standing.team, standing.role) == (changed, team, "owner")
+        assert await store.users.standing(first.id, new_id("team")) is None
+        assert {each.team.id for each in await store.teams.of_user(first.id)} == {
+            DEFAULT_TEAM,
+            team.id,
+        }
+
+    run(scenario)
+
+
+def test_teams_and_members(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        owner, member = user("a@example.org"), user("b@example.org")
+        team = new_team("First")
+        await store.users.add(owner, team)
+        await store.users.add(member, new_team("Other"))
+        await store.teams.add_member(team.id, member.id, "member", NOW + timedelta(days=9999))
+        with pytest.raises(AlreadyMemberError):
+            await store.teams.add_member(team.id, member.id, "admin", NOW)
+        assert [each.email for each in await store.teams.members(team.id)] == [
+            "a@example.org",
+            "b@example.org",
+        ]
+        for attempt in (
+            store.teams.remove_member(team.id, owner.id),
+            store.teams.set_role(team.id, owner.id, "admin"),
+        ):
+            with pytest.raises(LastOwnerError):
+                await attempt
+        await store.teams.set_role(team.id, member.id, "owner")
+        # Of two owners who go at once, one stays.
+        gone = await asyncio.gather(
+            store.teams.remove_member(team.id, owner.id),
+            store.teams.set_role(team.id, member.id, "member"),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in gone].count(LastOwnerError) == 1
+        await store.teams.rename(team.id, "Second")
+        await store.teams.set_byoc(team.id, enabled=True)
+        assert await store.teams.get(team.id) == replace(team, name="Second", is_byoc=True)
+        key = ApiKeyRecord(new_id("key"), team.id, "k", "a" * 64, "wrn_000000", NOW)
+        await store.keys.add(key)
+        await store.teams.mark_deleted(team.id, NOW)
+        assert await store.teams.get(team.id) is None
+        assert await store.users.standing(owner.id, team.id) is None
+        assert await store.keys.find("a" * 64) is None
+
+    run(scenario)
+
+
+def test_keys(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        maker = user("a@example.org")
+        await store.users.add(maker, new_team("A"))
+        old = ApiKeyRecord(
+            new_id("key"),
+            DEFAULT_TEAM,
+            "old",
+            "b" * 64,
+            "wrn_000000",
+            NOW,
+            created_by=maker.id,
+            scopes=("teams",),
+            expires_at=NOW,
+        )
+        new = ApiKeyRecord(
+            new_id("key"), DEFAULT_TEAM, "new", "c" * 64, "wrn_1", NOW + timedelta(microseconds=1)
+        )
+        for key in (old, new):
+            await store.keys.add(key)
+        assert await store.keys.find("b" * 64) == old
+        assert list(await store.keys.list(DEFAULT_TEAM)) == [
+            new,
+            replace(old, creator_email="a@example.org"),
+        ]
+        assert await store.keys.remove(new_id("team"), old.id) is None
+        assert await store.keys.remove(DEFAULT_TEAM, old.id) == old
+        assert await store.keys.remove(DEFAULT_TEAM, old.id) is None
+        assert await store.keys.find("b" * 64) is None
+
+    run(scenario)
+
+
+def test_the_audit_log(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        rows = [
+            audit(
+                created_at=NOW + timedelta(microseconds=n // 3),
+                scope="admin" if n % 5 == 0 else "team",
+                action=("create", "destroy")[n % 2],
+                resource_type=("sandbox", "team", "member")[n % 3],
+                metadata={"n": str(n), "text": "Zoë \u2028"},
+            )
+            for n in range(30)
+        ]
+        await store.audit.add(rows)
+        expected = sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
+
+        async def found(**fields: object) -> list[AuditRecord]:
+            wanted = AuditFilter(**fields)  # type: ignore[arg-type]
+            return list(await store.audit.list(DEFAULT_TEAM, wanted))
+
+        assert await found() == expected
+        assert await found(limit=7) == expected[:7]
+        walked: list[AuditRecord] = []
+        before = None
+        while page := await found(limit=4, before=before):
+            walked += page
+            before = (page[-1].created_at, page[-1].id)
+        assert walked == expected
+        assert await found(before=(NOW + timedelta(microseconds=3), "")) == [
+            row for row in expected if row.created_at < NOW + timedelta(microseconds=3)
+        ]
+        assert await found(with_admin=False) == [row for row in expected if row.scope == "team"]
+        assert await found(actions=("create",), resource_types=("team", "member")) == [
+            row for row in expected if row.action == "create" and row.resource_type != "sandbox"
+        ]
+        assert list(await store.audit.list(new_id("team"), AuditFilter())) == []
+        await store.audit.remove_before(NOW + timedelta(microseconds=9))
+        assert await found() == expected[:3]
+
+    run(scenario)
+
+
+def test_lists_are_quick_and_use_indexes(tmp_path: Path) -> None:
+    file = tmp_path / "test.db"
+
+    async def main() -> None:
+        store = await SqlStore.open(f"sqlite+aiosqlite:///{file}")
+        person = user("a@example.org")
+        await store.users.add(person, new_team("Own"))
+        await store.teams.ensure(DEFAULT_TEAM, "Default", NOW)
+        for number in range(100):
+            await store.teams.add(new_team(f"Team {number}"), person.id)
+        await store.audit.add([audit(created_at=NOW + timedelta(seconds=n)) for n in range(10_000)])
+        for number in range(1000):
+            await store.sandboxes.add(
+                SandboxRecord(
+                    id=new_id("cl"),
+                    team_id=DEFAULT_TEAM,
+                    status="running",
+                    template="minimal",
+                    vcpus=1,
+                    memory_mb=512,
+                    disk_mb=5120,
+                    timeout_sec=0,
+                    network="none",
+                    created_at=NOW + timedelta(seconds=number),
+                    last_updated=NOW,
+                )
+            )
+        middle = (NOW + timedelta(seconds=5000), "log-z")
+        queries: dict[str, Callable[[], Coroutine[None, None, object]]] = {
+            "audit": lambda: store.audit.list(DEFAULT_TEAM, AuditFilter(before=middle)),
+            "teams": lambda: store.teams.of_user(person.id),
+            "sandboxes": lambda: store.sandboxes.list(DEFAULT_TEAM, SandboxFilter(limit=100)),
+            "users": lambda: store.users.search("a@", 10),
+        }
+        for name, query in queries.items():
+            best = min([await _timed(query) for _ in range(5)])
+            assert best < 0.05, f"{name}: {best * 1000:.1f} ms"
+        await store.close()
+
+    asyncio.run(main())
+    plans = {
+        "ix_audit_log_newest": "SELECT * FROM audit_log WHERE team_id = 't'"
+        " AND (created_at, id) < ('2026', 'x') ORDER BY created_at DESC, id DESC LIMIT 51",
+        "ix_memberships_user": "SELECT * FROM memberships WHERE user_id = 'u' ORDER BY joined_at",
+        "ix_sandboxes_newest": "SELECT * FROM sandboxes WHERE team_id = 't'"
+        " ORDER BY created_at DESC, id DESC LIMIT 101",
+        "sqlite_autoindex_users_2": "SELECT * FROM users WHERE email >= 'a' AND email < 'b'",
+    }
+    with closing(sqlite3.connect(file)) as connection:
+        for index, query in plans.items():
+            plan = str(connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall())
+            assert index in plan, plan
+            assert "TEMP B-TREE" not in plan, plan
+
+
+async def _timed(query: Callable[[], Coroutine[None, None, object]]) -> float:
+    began = time.perf_counter()
+    _ = await query()
+    return time.perf_counter() - began
+
+
+WRITER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from sandlot.server.store.opening import open_store
+from sandlot.server.store.identity_records import DEFAULT_TEAM, ApiKeyRecord
+from sandlot.server.ids import new_id
+
+async def write(store, number):
+    for _ in range(10):
+        key_id = new_id("key")
+        key = ApiKeyRecord(key_id, DEFAULT_TEAM, "k", key_id * 2, "wrn", datetime.now(UTC))
+        await store.keys.add(key)  # reads, then writes
+        await store.keys.touch(key_id, datetime.now(UTC))
+
+async def main():
+    store = await open_store(sys.argv[1])
+    await store.teams.ensure(DEFAULT_TEAM, "Default", datetime.now(UTC))
+    await asyncio.gather(*(write(store, number) for number in range(10)))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_writers_of_several_processes_queue(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    # They make the tables at once, too.
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, url], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for writer in writers:
+        _, problems = writer.communicate(timeout=100)
+        assert writer.returncode == 0, problems.decode()
+    with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM api_keys").fetchone() == (200,)
