@@ -17,14 +17,14 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from types import FrameType
 
 from . import holdings, processes, wire
 from .dialing import dial
 from .files import Files
 from .outlets import Outlets
+from .signals import listen_for_signals
 
-__all__ = ["Agent", "listen_for_signals"]
+__all__ = ["Agent"]
 
 _DRAIN = 256 * 1024
 _WORSE = 500
@@ -379,19 +379,3 @@ class Agent:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         return {}, []
-
-
-def _wake(_: int, __: FrameType | None) -> None:
-    """Let the signal only write to the wakeup descriptor."""
-
-
-def listen_for_signals() -> int:
-    """Ignore what would end this process; return a descriptor that has data when a child ended."""
-    wakeup, alarm = os.pipe()
-    os.set_blocking(wakeup, False)
-    os.set_blocking(alarm, False)
-    _ = signal.signal(signal.SIGCHLD, _wake)
-    _ = signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
-        _ = signal.signal(number, signal.SIG_IGN)
-    return wakeup

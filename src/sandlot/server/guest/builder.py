@@ -13,6 +13,7 @@ import socket
 from . import kernel, mounts, namespaces, overlay, privileges, unisolated, wire
 from .agent import Agent
 from .outlets import open_outlets
+from .signals import stop_listening
 
 __all__ = ["hear_birth", "run_builder"]
 
@@ -23,7 +24,7 @@ def run_builder(
     """Become a sandbox; does not return."""
     sock = socket.socket(fileno=channel)
     try:
-        privileges.default_signals()
+        stop_listening()
         if not wire.boolean(message, "isolated"):
             unisolated.serve(sock, wire.text(message, "home"))
             os._exit(0)
@@ -60,10 +61,9 @@ def _announce(announcement: int, pid: int, namespace: int) -> None:
 def _enter(message: wire.Message) -> None:
     for cgroup in wire.strings(message, "cgroups"):
         try:
-            with open(f"{cgroup}/cgroup.procs", "w") as file:
-                _ = file.write("0")
+            kernel.write_setting(f"{cgroup}/cgroup.procs", "0")
         except OSError as error:
-            error.filename = cgroup  # a failed write does not tell
+            error.filename = cgroup
             raise
     uid = wire.optional_integer(message, "uid")
     stack = overlay.read_stack(message)

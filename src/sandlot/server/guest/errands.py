@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from . import comparing, copying, kernel, overlay, privileges, rights, wire
 from .sealing import SEALED, HarmError, seal
+from .signals import stop_listening
 
 __all__ = ["HARM", "SEALED", "run"]
 
@@ -151,7 +152,7 @@ def run(message: wire.Message, channel: int, pid: int, namespace: int | None) ->
     """
     code = 1
     try:
-        privileges.default_signals()
+        stop_listening()
         kernel.die_with_parent(signal.SIGKILL)
         privileges.forget_descriptors(channel, *([] if namespace is None else [namespace]))
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

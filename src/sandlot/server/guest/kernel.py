@@ -51,6 +51,7 @@ __all__ = [
     "sync_file_system",
     "unmount",
     "unshare",
+    "write_setting",
 ]
 
 # linux/sched.h
@@ -109,10 +110,10 @@ _LAST_POSSIBLE_CAPABILITY = 63
 
 # arch/x86/entry/syscalls/syscall_64.tbl, asm-generic/unistd.h
 _UNIFIED = {"open_tree": 428, "move_mount": 429, "openat2": 437, "mount_setattr": 442}
-_NUMBERS = {
+_NUMBERS: dict[str, int] | None = {
     "x86_64": {"clone": 56, "pivot_root": 155, **_UNIFIED},
     "aarch64": {"clone": 220, "pivot_root": 41, **_UNIFIED},
-}
+}.get(os.uname().machine)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -131,10 +132,9 @@ def _check(result: int, call: str) -> int:
 
 
 def _syscall(name: str, call: str, *arguments: object) -> int:
-    machine = os.uname().machine
-    if machine not in _NUMBERS:
-        raise OSError(38, f"processors of type {machine} are not supported", name)
-    return _check(_libc.syscall(ctypes.c_long(_NUMBERS[machine][name]), *arguments), call)
+    if _NUMBERS is None:
+        raise OSError(38, "processors of this type are not supported", name)
+    return _check(_libc.syscall(ctypes.c_long(_NUMBERS[name]), *arguments), call)
 
 
 def _bytes(value: str | None) -> bytes | None:
@@ -272,6 +272,21 @@ def set_hostname(name: str) -> None:
     """sethostname(2)."""
     data = name.encode()
     _ = _check(_libc.sethostname(data, ctypes.c_size_t(len(data))), "sethostname")
+
+
+def write_setting(path: str, value: str) -> None:
+    """Write to a file that stands for something in the kernel, which takes it as a whole.
+
+    Without what `open` does besides: half of what a sandbox takes to be made would be that.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        _ = os.write(descriptor, value.encode())
+    except OSError as error:
+        error.filename = path  # a failed write does not tell
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def die_with_parent(signal: int) -> None:

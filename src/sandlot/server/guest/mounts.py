@@ -174,8 +174,7 @@ def _add_etc(own: dict[str, str]) -> None:
             continue
         _bind(source, f"etc/{name}")
     for name, content in {**_ETC_OWN, **own}.items():
-        with open(f"etc/{name}", "w") as file:
-            _ = file.write(content)
+        _make_file(f"etc/{name}", content)
 
 
 def _add_proc() -> None:
@@ -210,5 +209,7 @@ def _add_memory(target: str, size_mb: int) -> None:
     kernel.mount("tmpfs", target, "tmpfs", _SAFE, options)
 
 
-def _make_file(path: str) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+def _make_file(path: str, content: str = "") -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    _ = os.write(descriptor, content.encode())
+    os.close(descriptor)

@@ -55,8 +55,7 @@ def enter(*, own_network: bool) -> None:
         ("uid_map", f"{USER} {uid} 1"),
         ("gid_map", f"{USER} {gid} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as file:
-            _ = file.write(value)
+        kernel.write_setting(f"/proc/self/{name}", value)
 
 
 def bound() -> None:
@@ -71,8 +70,8 @@ def bound() -> None:
         if value is None:
             continue
         # In a container /proc/sys may be read-only; the first wall has to do there.
-        with contextlib.suppress(OSError), open(f"{_COUNTS}/{name}", "w") as file:
-            _ = file.write(str(value))
+        with contextlib.suppress(OSError):
+            kernel.write_setting(f"{_COUNTS}/{name}", str(value))
 
 
 def loopback_up() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import signal
 
 from . import kernel, seccomp
 
 __all__ = [
     "become",
-    "default_signals",
     "forget_descriptors",
     "keep_precedence",
     "renounce",
@@ -97,12 +95,3 @@ def forget_descriptors(*keep: int) -> None:
         os.closerange(start, kept)
         start = kept + 1
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))
-
-
-def default_signals() -> None:
-    """Undo what an interpreter or whoever started it did to signals."""
-    _ = signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            _ = signal.signal(number, signal.SIG_DFL)
-    _ = signal.pthread_sigmask(signal.SIG_SETMASK, ())

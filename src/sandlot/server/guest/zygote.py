@@ -23,10 +23,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import errands, privileges, removal, seccomp, wire
-from .agent import listen_for_signals
+from . import errands, removal, seccomp, wire
 from .builder import hear_birth, run_builder
 from .rendezvous import Rendezvous
+from .signals import default_signals, listen_for_signals
 
 __all__ = ["main"]
 
@@ -362,7 +362,7 @@ def main(fd: int, lock: int) -> None:
     """
     if sys.platform == "linux" and len(os.listdir("/proc/self/task")) != 1:
         raise RuntimeError("a program of several threads cannot be forked safely")
-    privileges.default_signals()
+    default_signals()
     _ = os.umask(0o022)
     _ = seccomp.compile_filter()  # it is remembered, and so are forks spared the work
     sys.path.clear()  # everything is imported; forks shall find nothing more
