@@ -12,6 +12,7 @@ import errno
 import fcntl
 import glob
 import json
+import mmap
 import os
 import resource
 import signal
@@ -104,8 +105,11 @@ def see_other_sandboxes() -> None:
 @attempt
 def see_processes_of_the_host() -> None:
     for path in glob.glob("/proc/[0-9]*/cmdline"):
-        if HOST["marker"].encode() in read(path):
-            return
+        try:
+            if HOST["marker"].encode() in read(path):
+                return
+        except OSError:
+            continue  # it has ended meanwhile
     raise StoppedError
 
 
@@ -515,6 +519,181 @@ def run_a_device_or_set_user_id_file_of_the_home() -> None:
     options = read("/proc/self/mountinfo").decode().split(" /home/user ")[1].split()[0]
     if {"nosuid", "nodev"} <= set(options.split(",")):
         raise StoppedError
+
+
+# Calls that must be refused whatever their arguments: name -> numbers on x86_64 and aarch64, the
+# arguments, and the refusal that is expected.
+
+_MEMORY = ctypes.create_string_buffer(8)
+_PIECE = struct.pack("QQ", ctypes.addressof(_MEMORY), 8)  # struct iovec
+
+CALLS: dict[str, tuple[int, int, tuple[object, ...], str]] = {
+    "make_a_file_system_by_fsopen": (430, 430, (b"tmpfs", 0), "EPERM"),
+    "configure_a_file_system": (431, 431, (-1, 0, 0, 0, 0), "EPERM"),
+    "make_a_mount_by_fsmount": (432, 432, (-1, 0, 0), "EPERM"),
+    "pick_a_mount_by_fspick": (433, 433, (-100, b"/", 0), "EPERM"),
+    "move_a_mount": (429, 429, (-1, b"", -1, b"", 0), "EPERM"),
+    "watch_the_file_system": (300, 262, (0, 0), "EPERM"),
+    "swap_to_a_file": (167, 224, (b"/tmp/x", 0), "EPERM"),
+    "account_processes": (163, 89, (b"/tmp/x",), "EPERM"),
+    "set_quotas": (179, 60, (0, 0, 0, 0), "EPERM"),
+    "adjust_the_clock": (159, 171, (bytes(256),), "EPERM"),
+    "set_the_time_of_day": (164, 170, (struct.pack("qq", -1, -1), 0), "EPERM"),
+    "change_the_domain_name": (171, 162, (b"x", 1), "EPERM"),
+    "reboot_the_machine": (169, 142, (0, 0, 0, 0), "EPERM"),
+    "unload_a_module": (176, 106, (b"x", 0), "EPERM"),
+    "move_pages_of_processes": (279, 239, (1, 0, 0, 0, 0, 0), "EPERM"),
+    "request_a_key": (249, 218, (b"user", b"x", 0, 0), "EPERM"),
+    "enter_an_io_uring": (426, 426, (-1, 0, 0, 0, 0, 0), "EPERM"),
+    "set_limits_of_pid_1": (302, 261, (1, 7, struct.pack("QQ", 1, 1), 0), "EPERM"),
+    "write_memory_of_pid_1": (311, 271, (1, _PIECE, 1, _PIECE, 1, 0), "EPERM"),
+    "compare_with_pid_1": (312, 272, (os.getpid(), 1, 0, 0, 0), "EPERM"),
+    "make_a_large_segment": (29, 194, (0, ctypes.c_size_t(1 << 20), 0o1600), "ENOSPC"),
+    "make_many_semaphores": (64, 190, (0, 1000, 0o1600), "ENOSPC"),
+    "make_a_message_queue": (68, 186, (0, 0o1600), "EPERM"),
+}
+
+
+def _calling(x86: int, arm: int, arguments: tuple[object, ...]) -> Callable[[], object]:
+    return lambda: call(x86, arm, *arguments)
+
+
+attempts.update({name: _calling(*entry[:3]) for name, entry in CALLS.items()})
+
+
+# Sockets of families that only the kernel and its managers speak.
+
+
+FAMILIES = {
+    "the_audit_log": (16, 9),
+    "events_of_devices": (16, 15),
+    "generic_netlink": (16, 16),
+    "connections_of_the_kernel": (16, 11),
+    "bluetooth": (31, 0),
+    "near_field": (39, 0),
+    "express_data_path": (44, 0),
+    "remote_procedures": (33, 0),
+    "cluster_communication": (30, 0),
+}
+
+
+def _opening(family: int, protocol: int) -> Callable[[], object]:
+    return lambda: socket.socket(family, socket.SOCK_RAW, protocol).close()
+
+
+attempts.update({f"reach_{name}": _opening(*pair) for name, pair in FAMILIES.items()})
+
+
+@attempt
+def reach_metadata_of_the_cloud() -> None:
+    for address, family in (
+        ("169.254.169.254", socket.AF_INET),
+        ("fd00:ec2::254", socket.AF_INET6),
+    ):
+        with socket.socket(family) as sock:
+            sock.settimeout(2)
+            try:
+                sock.connect((address, 80))
+            except OSError:
+                continue
+            return
+    raise StoppedError
+
+
+@attempt
+def call_the_kernel_of_32_bits() -> None:
+    if not X86:
+        raise StoppedError
+
+    def interrupt() -> None:
+        # mov eax, 20 (getpid of i386); int 0x80; ret
+        code = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"
+        memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        memory.write(code)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        if ctypes.CFUNCTYPE(ctypes.c_long)(address)() < 0:
+            raise OSError(errno.ENOSYS, "int 0x80")
+
+    in_child(interrupt)
+
+
+@attempt
+def overwrite_the_interpreter() -> None:
+    os.close(os.open("/proc/self/exe", os.O_WRONLY))
+
+
+@attempt
+def overwrite_the_program_of_pid_1() -> None:
+    os.close(os.open("/proc/1/exe", os.O_WRONLY))
+
+
+@attempt
+def overwrite_the_shell() -> None:
+    os.close(os.open(os.path.realpath("/bin/sh"), os.O_WRONLY))
+
+
+@attempt
+def join_namespaces_of_pid_1() -> None:
+    os.close(os.open("/proc/1/ns/net", os.O_RDONLY))
+
+
+@attempt
+def run_before_everybody_else() -> None:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+@attempt
+def run_before_others() -> None:
+    in_child(lambda: os.nice(-20) and None)
+
+
+@attempt
+def be_killed_for_memory_later_than_pid_1() -> None:
+    before = int(read("/proc/1/oom_score_adj"))
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(before - 1))
+
+
+@attempt
+def have_the_agent_killed_for_memory() -> None:
+    with open("/proc/1/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+@attempt
+def signal_a_process_of_the_host() -> None:
+    for pid in range(2, 1 << 15):
+        if os.path.exists(f"/proc/{pid}") and HOST["marker"].encode() in read(
+            f"/proc/{pid}/cmdline"
+        ):
+            os.kill(pid, 0)
+            return
+    raise StoppedError
+
+
+@attempt
+def find_control_groups() -> None:
+    if not os.path.exists("/sys/fs/cgroup") or not os.listdir("/sys/fs/cgroup"):
+        raise StoppedError
+
+
+@attempt
+def find_settings_of_the_kernel() -> None:
+    if not any(os.path.exists(path) for path in ("/sys/kernel", "/sys/module", "/sys/firmware")):
+        raise StoppedError
+
+
+@attempt
+def allow_namespaces_again() -> None:
+    write_setting("/proc/sys/user/max_user_namespaces")
+
+
+@attempt
+def run_a_program_of_root_from_memory() -> None:
+    fd = os.memfd_create("x", 0)
+    os.write(fd, read("/bin/true"))
+    os.fchmod(fd, 0o6755)
+    os.fchown(fd, 0, 0)
 
 
 def main(chosen: list[str]) -> None:

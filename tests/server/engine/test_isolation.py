@@ -12,15 +12,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from sandlot.server.engine import make_engine
-from sandlot.server.engine.base import Exit
+from sandlot.server.engine.base import Exit, FileAccessError
 from sandlot.server.engine.local import engine
 from sandlot.server.engine.local.templates import Template, Templates
 
-from .conftest import Box, OpenBox, spec
+from .conftest import Box, OpenBox, read_line, spec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the local engine needs Linux")
 
@@ -28,13 +29,22 @@ PROGRAM = Path(__file__).with_name("escapes.py")
 SECRET = "the-secret-of-the-host"
 
 
-def attempt_names() -> list[str]:
+def attempts() -> ModuleType:
     module_spec = importlib.util.spec_from_file_location("escapes", PROGRAM)
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
-    return list(module.attempts)
+    return module
+
+
+def attempt_names() -> list[str]:
+    return list(attempts().attempts)
+
+
+def refusals() -> dict[str, str]:
+    """Return what is to refuse the attempts of which that is said."""
+    return {name: entry[3] for name, entry in attempts().CALLS.items()}
 
 
 @contextlib.contextmanager
@@ -90,6 +100,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str | None
 @pytest.mark.parametrize("name", attempt_names())
 def test_no_way_out(results: Mapping[str, str | None], name: str) -> None:
     assert results[name] is not None, f"{name.replace('_', ' ')}: possible"
+
+
+@pytest.mark.parametrize(("name", "refusal"), refusals().items())
+def test_refusal(results: Mapping[str, str | None], name: str, refusal: str) -> None:
+    assert results[name] == refusal
 
 
 HARMLESS_ON_THE_HOST = {
@@ -227,6 +242,49 @@ async def test_an_interpreter_from_elsewhere(
         result = await box.shell("echo > /opt/python/new; ls -d /opt/python/lib")
         assert result.stdout == b"/opt/python/lib\n"
         assert b"Read-only file system" in result.stderr
+
+
+SWAPPER = """
+import os
+os.mkdir("swapped")
+open("swapped/file", "w").write("mine")
+os.symlink("OUTSIDE", "link")
+print("ready", flush=True)
+while True:
+    os.rename("swapped", "aside")
+    os.rename("link", "swapped")
+    os.rename("swapped", "link")
+    os.rename("aside", "swapped")
+"""
+
+
+async def test_swapped_directories_lead_nowhere(open_box: OpenBox) -> None:
+    """Files are opened by the agent, inside: a link planted at the right moment gains nothing."""
+    async with open_box() as box:
+        outside = box.data_dir.parent / "outside"
+        outside.mkdir()
+        _ = (outside / "file").write_text(SECRET)
+        process = await box.start_python(SWAPPER.replace("OUTSIDE", str(outside)))
+        assert await read_line(process) == b"ready\n"
+        seen = set[bytes]()
+        async with asyncio.timeout(30):
+            for _ in range(200):
+                with contextlib.suppress(FileAccessError):
+                    seen.add(await box.read("swapped/file"))
+                with contextlib.suppress(FileAccessError):
+                    await box.write("swapped/file", b"mine")
+        await process.kill()
+        await process.close()
+        assert seen == {b"mine"}
+        assert (outside / "file").read_text() == SECRET
+        assert os.listdir(outside) == ["file"]
+
+
+async def test_bounds_of_the_namespace(open_box: OpenBox) -> None:
+    """What the kernel counts for a user is bounded, as that user may be the server's own."""
+    async with open_box() as box:
+        result = await box.shell("cd /proc/sys/user; cat max_user_namespaces max_inotify_instances")
+        assert result.stdout.split() == [b"0", b"64"]
 
 
 # Walls behind walls: each holds something that another one holds already, so that no attempt shows
