@@ -99,6 +99,9 @@ class Options(BaseModel):
     channels_timeout_sec: float = Field(
         default=10.0, gt=0, le=60, description="Seconds that a receiver of notifications may take."
     )
+    disk_reserve_mb: int = Field(
+        default=512, ge=0, description="MiB of the disk that sandboxes must leave free."
+    )
     ephemeral: bool = Field(default=False, description="Remove the data directory at the end.")
     auth: Literal["api-key", "none"] = Field(
         default="api-key",

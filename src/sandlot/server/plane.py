@@ -176,6 +176,7 @@ class ControlPlane:
             warm_memory_mb=options.warm_memory_mb,
             warm_adapt=options.warm_adapt,
             orphan_timeout=options.orphan_timeout,
+            disk_reserve_mb=options.disk_reserve_mb,
             networks=options.networks,
             outbound_allow=options.outbound_allow,
         )

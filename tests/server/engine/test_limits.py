@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sandlot.server.engine import make_engine
 from sandlot.server.engine.base import EngineError, Exit, FileAccessError
-from sandlot.server.engine.local import engine
+from sandlot.server.engine.local import engine, watchdog
 from sandlot.server.engine.local.cgroups import Place
 
 from .conftest import Box, OpenBox, read_line, spec
@@ -136,6 +137,62 @@ async def test_disk_filler(open_box: OpenBox, path: str, bound: int) -> None:
         size, _, reason = result.stdout.decode().strip().partition(" ")
         assert reason in ("No space left on device", "File too large")
         assert bound - 2 <= int(size) <= bound
+
+
+FILES = """
+import os, sys
+for number in range(64):
+    with open(f"{sys.argv[1]}{number}", "wb", 0) as file:
+        file.write(bytes(8 << 20))
+"""
+
+
+async def test_sum_of_files(open_box: OpenBox) -> None:
+    """Who stores too much is killed and told so, and can clean up; uploads find no room."""
+    async with open_box(disk_mb=16) as box:
+        result = await box.run("python3", "-c", FILES, "a")
+        assert result.exit == Exit(-1, 9, no_space=True)
+        with pytest.raises(FileAccessError) as caught:
+            await box.write("new", b"x" * 1024)
+        assert caught.value.problem == "no_space"
+        assert (await box.shell("sleep 1.5; ls | wc -l; rm a*")).exit == Exit(0)
+        await box.write("new", b"x" * (4 << 20))
+        assert (await box.shell("ls")).stdout == b"new\n"
+
+
+async def test_what_shells_tell_of_a_file_that_is_too_large(open_box: OpenBox) -> None:
+    async with open_box(disk_mb=8) as box:
+        result = await box.shell("head -c 20m /dev/zero > big")
+        assert result.exit.no_space
+        assert not (await box.shell("true")).exit.no_space
+
+
+async def test_uploads_share_the_room(open_box: OpenBox) -> None:
+    async with open_box(disk_mb=8) as box:
+        for name in ("one", "two", "three"):
+            await box.write(name, bytes(2 << 20))
+        with pytest.raises(FileAccessError, match="quota"):
+            await box.write("four", bytes(3 << 20))
+        assert (await box.shell("ls")).stdout.split() == [b"one", b"three", b"two"]
+
+
+async def test_what_the_host_keeps(
+    tmp_path: Path, engine_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever fills the disk of the host is stopped, whatever its own limit."""
+    free = watchdog._free
+    began = free(tmp_path)
+    monkeypatch.setattr(watchdog, "_free", lambda path: free(path) - began + (80 << 20))
+    kept = make_engine("local", tmp_path / "data", disk_reserve_mb=40)
+    await kept.start()
+    try:
+        box = Box(kept, await kept.create(spec(disk_mb=4096)), tmp_path / "data")
+        result = await box.run("python3", "-c", "import time; time.sleep(1.2)\n" + FILES, "a")
+        assert result.exit == Exit(-1, 9, no_space=True)
+        with pytest.raises(FileAccessError):
+            await box.write("new", b"x")
+    finally:
+        await kept.close()
 
 
 async def test_terminals_are_left_for_others(open_box: OpenBox) -> None:

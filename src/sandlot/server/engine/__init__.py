@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .base import Engine, EngineError, SandboxSpec
 from .local import LocalEngine
+from .local.watchdog import Reserve
 from .process import ProcessEngine
 
 __all__ = ["make_engine"]
@@ -25,6 +26,7 @@ def make_engine(
     warm_memory_mb: int = 1024,
     warm_adapt: bool = False,
     orphan_timeout: float = 0.0,
+    disk_reserve_mb: int = 512,
     networks: Sequence[str] = ("none", "outbound"),
     outbound_allow: Sequence[Network] = (),
 ) -> Engine:
@@ -41,6 +43,7 @@ def make_engine(
         warm_adapt: Whether to keep prepared what has been asked for lately, too.
         orphan_timeout: Seconds that sandboxes wait for another engine if this one is killed; with
             0 they end with it, as those of the process engine always do.
+        disk_reserve_mb: MiB of the disk that sandboxes must leave free.
         networks: Network modes to offer, where they work.
         outbound_allow: Networks besides the internet that the mode `outbound` may reach.
 
@@ -56,6 +59,7 @@ def make_engine(
             warm_memory_mb=warm_memory_mb,
             warm_adapt=warm_adapt,
             orphan_timeout=orphan_timeout,
+            reserve=Reserve(disk=disk_reserve_mb << 20),
             networks=networks,
             outbound_allow=outbound_allow,
         )

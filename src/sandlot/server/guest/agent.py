@@ -355,6 +355,7 @@ class Agent:
         answer: dict[str, object] = {
             "cpu_seconds": processes.measure(rows).cpu_seconds,
             "disk_bytes": held.disk,
+            "processes": len(rows),
             "killed": False,
         }
         if limit is not None:

@@ -32,6 +32,8 @@ _MEMORY_PERIOD = 0.2
 _LONGEST_PERIOD = 4.0
 _SHARE = 20  # looking takes at most this part of the time
 _URGENT_SHARE = 8
+_LOOKS = 50
+_PAUSE = 0.01
 _PATIENCE = 3.0  # seconds that an agent may take to answer
 _GRAIN = 1 << 20
 _walkers = asyncio.Semaphore(2)  # threads that may be busy with this, of the few that there are
@@ -135,6 +137,7 @@ class Sentry:
             self._note(found, free)
             return False
         await self.end_all(no_space=True)
+        await self._wait_ended()
         self._note(await self._measure(), free, after_kill=True)
         return True
 
@@ -214,11 +217,20 @@ class Sentry:
                 found = await self._count(by_force=True)
             hidden = await self._count_hidden()
             whole = DiskBounds(found.size + hidden, found.files)
-            if not self.quota.is_exceeded_by(whole):
-                self._note(Extent(whole.size, whole.files), free)
+            exceeded = self.quota.is_exceeded_by(whole)
+            self._note(Extent(whole.size, whole.files), free, after_kill=exceeded)
+            if not exceeded:
                 return
             await self.end_all(no_space=True)
-            self._note(found, free, after_kill=True)
+            await self._wait_ended()
+            self._note(await self._measure(), free, after_kill=True)
+
+    async def _wait_ended(self) -> None:
+        """Wait until what was killed is gone, or something new runs."""
+        for _ in range(_LOOKS):
+            if wire.integer(await self._inspect(None), "processes") == 0:
+                return
+            await asyncio.sleep(_PAUSE)
 
     @contextlib.asynccontextmanager
     async def _still(self) -> AsyncGenerator[None]:
