@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import inspect
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ _turns = pytest.StashKey[Turns]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Whatever starts programs in the background has them ignore it, and what they start as well.
+    _ = signal.signal(signal.SIGINT, signal.default_int_handler)
     if (told := getattr(config, "workerinput", None)) is not None:
         config.stash[_turns] = Turns(told["turns"])
 

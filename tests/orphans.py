@@ -14,7 +14,7 @@ from pathlib import Path
 
 __all__ = ["assert_no_orphans", "orphans"]
 
-_PATIENCE = 15.0
+_PATIENCE = 45.0
 
 
 def orphans(place: Path) -> list[str]:

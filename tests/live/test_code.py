@@ -138,7 +138,9 @@ async def test_a_huge_value(coding: Coding) -> None:
 
 async def test_output_that_is_not_utf8(coding: Coding) -> None:
     async with coding.context() as context:
-        done = await context.run_code("import os\n_ = os.write(1, b'a\\xff\\xc3b')")
+        # A thread of the kernel's fetches what does not go through Python: it takes a moment.
+        code = "import os, time\n_ = os.write(1, b'a\\xff\\xc3b')\ntime.sleep(1)"
+        done = await context.run_code(code)
         assert done.ok
         assert done.stdout == "a\ufffd\ufffdb"
 

@@ -111,11 +111,11 @@ def test_dies_with_its_owner_although_a_fork_of_the_owner_lives() -> None:
     try:
         assert gone(pids, Path(str(told["place"])))
     finally:
+        for number in filter(None, numbers):
+            os.kill(number, signal.SIGKILL)  # before its input ends, which ends it too
         assert process.stdin is not None
         process.stdin.close()
         process.stdout.close()
-        for number in filter(None, numbers):
-            os.kill(number, signal.SIGKILL)
 
 
 def test_ends_with_an_owner_that_forgets_to_close_it() -> None:

@@ -449,7 +449,7 @@ async def test_without_another_server_all_goes(lives: OpenLives, state: str) -> 
 
 async def test_time_does_not_begin_anew_with_each_visitor(lives: OpenLives) -> None:
     async with lives() as line:
-        _ = await line.begin(orphan_timeout=0.5)
+        _ = await line.begin(orphan_timeout=2)
         _ = await line.create()
         await line.lose()
         visits = 0

@@ -196,6 +196,7 @@ async def test_a_restarted_kernel(jupyter: Jupyter) -> None:
         assert await client.run(kernel_id, "import os; os.getpid()") != before
 
 
+@pytest.mark.alone
 async def test_a_kernel_that_dies(jupyter: Jupyter) -> None:
     """It is noticed soon, and those who are connected meet the next one."""
     async with jupyter() as (_, client):
@@ -314,12 +315,10 @@ async def test_packages_are_installed_into_the_home_directory(jupyter: Jupyter) 
 
 async def test_packages_without_a_network(jupyter: Jupyter) -> None:
     async with jupyter() as (box, client):
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         said = await client.run(await client.start(), "%pip install requests")
         assert "This sandbox has no network" in said
         assert "No matching distribution" in said
-        assert loop.time() - began < 5
+        assert "Retrying" not in said
         assert b"no network" not in (await box.shell("pip list")).stderr
 
 
