@@ -102,17 +102,17 @@ def test_dies_with_its_owner(number: signal.Signals) -> None:
 
 
 def test_dies_with_its_owner_although_a_fork_of_the_owner_lives() -> None:
-    process, told = own("import os; print(pid := os.fork(), flush=True); pid or sys.stdin.read()")
+    tell = "(pid := os.fork()) and print(pid, flush=True)"
+    process, told = own(f"import os; {tell}; sys.stdin.read()")
     assert process.stdout is not None
-    numbers = [int(process.stdout.readline()) for _ in range(1)]
+    fork = int(process.stdout.readline())
     pids = family(int(str(told["pid"])))
     process.send_signal(signal.SIGKILL)
     _ = process.wait(timeout=20)
     try:
         assert gone(pids, Path(str(told["place"])))
     finally:
-        for number in filter(None, numbers):
-            os.kill(number, signal.SIGKILL)  # before its input ends, which ends it too
+        os.kill(fork, signal.SIGKILL)  # before its input ends, which ends it too
         assert process.stdin is not None
         process.stdin.close()
         process.stdout.close()
