@@ -133,6 +133,11 @@ class Client:
         transport.begin()
         return cls(transport=transport)
 
+    @property
+    def base_url(self) -> str | None:
+        """Address of the server; None for one of its own that has not started yet."""
+        return self._transport.base_url
+
     def health(self) -> Health:
         """Ask whether the server is up."""
         return self._transport.run(meta.health())
@@ -306,6 +311,11 @@ class AsyncClient:
         """
         server = LocalServer(data_dir, engine, start_timeout, warm)
         return cls(transport=AsyncTransport(None, retry or Retry(), server))
+
+    @property
+    def base_url(self) -> str | None:
+        """Address of the server; None for one of its own that has not started yet."""
+        return self._transport.base_url
 
     async def health(self) -> Health:
         """Ask whether the server is up."""

@@ -102,6 +102,11 @@ class Common:
         """The server's address, for people."""
         return "a server of its own" if self._endpoint is None else self._endpoint.base_url
 
+    @property
+    def base_url(self) -> str | None:
+        """The server's address; None for a server of its own that has not started."""
+        return None if self._endpoint is None else self._endpoint.base_url
+
     def _options(self, endpoint: Endpoint) -> dict[str, Any]:
         if self._tls is None:
             self._tls = endpoint.tls()
