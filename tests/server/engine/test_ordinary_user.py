@@ -40,7 +40,8 @@ def place() -> Iterator[Path]:
         shutil.copytree(
             package, place / "src/sandlot", ignore=shutil.ignore_patterns("__pycache__")
         )
-        for program in ("ordinary.py", "owner.py", "escapes.py", "exhaustion.py"):
+        programs = ("ordinary.py", "owner.py", "successor.py", "escapes.py", "exhaustion.py")
+        for program in programs:
             _ = shutil.copy(HERE / program, place / program)
         os.chown(place, USER, USER)
         yield place
@@ -135,3 +136,17 @@ def test_killed_server(python: str, place: Path, state: str) -> None:
         assert owner.stdout.readline() == b"there\n"
         owner.kill()
     asyncio.run(eventually(lambda: not data_dir.exists()))
+
+
+def test_sandboxes_outlive_a_killed_engine(python: str, place: Path) -> None:
+    with start(python, place, "successor.py", str(place / "data-lives")) as run:
+        output, _ = run.communicate()
+    assert run.returncode == 0
+    found = json.loads(output)
+    assert found["ids"] == ["paused", "running"]
+    assert found["file"] == "kept\n"
+    assert "sleep 600" in found["commands"]
+    assert "sleep 601" not in found["commands"]
+    assert found["still"] is True
+    assert found["goes on"] == "yes\n"
+    assert found["after"] == ["lock"]
