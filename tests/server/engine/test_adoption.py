@@ -137,7 +137,9 @@ async def test_running_ones_run_on(lives: OpenLives) -> None:
         box = await line.create()
         await box.write("file", b"kept")
         assert (await box.shell("setsid sleep 1000.5 >/dev/null 2>&1 & echo")).exit == Exit(0)
-        before = await pids(box, "sleep 1000.5")
+        async with asyncio.timeout(10):
+            while not (before := await pids(box, "sleep 1000.5")):
+                continue  # it is setsid still
         with pytest.raises(SandboxGoneError):
             await asyncio.gather(line.lose(), box.run("sleep", "1000.6"))
         for _ in range(3):
