@@ -38,7 +38,8 @@ async def first(data_dir: Path) -> None:
     paused = await engine.create(SandboxSpec("paused", "minimal", 1, 64, 8))
     _ = await run(running, "echo kept > file; sleep 600 >/dev/null 2>&1 &")
     _ = await running.spawn(Command(["sleep", "601"]))
-    _ = await run(paused, "(while :; do echo >> lines; sleep 0.01; done) >/dev/null 2>&1 &")
+    count = "(while :; do echo >> lines; done) >/dev/null 2>&1 &"
+    _ = await run(paused, f"{count} until [ -s lines ]; do sleep 0.01; done")
     await paused.pause()
     print("there", flush=True)
     await asyncio.Event().wait()

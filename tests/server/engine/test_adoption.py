@@ -614,3 +614,16 @@ async def test_owned_engines_leave_nothing(lives: OpenLives) -> None:
         _ = await line.create()
         await engine.release()
         assert orphans(line.data_dir) == []
+
+
+@pytest.mark.parametrize("engine_kind", ["local-bare"])
+async def test_pausing_what_forks_all_the_time(lives: OpenLives) -> None:
+    """Shells use vfork: stopping the child before its parent must not leave the parent waiting."""
+    async with lives() as line:
+        _ = await line.begin()
+        box = await line.create()
+        _ = await box.shell("(while :; do echo >> lines; /bin/true; done) >/dev/null 2>&1 &")
+        for _ in range(40):
+            await box.sandbox.pause()
+            await box.sandbox.resume()
+        await box.until("[ -s lines ]")

@@ -296,10 +296,15 @@ def stop_everything() -> bool:
     """Stop all processes of this sandbox but this one; return whether all have stopped."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        running = {pid for pid, row in everything().items() if row.state not in (b"T", b"t")}
+        rows = everything()
+        running = {pid for pid, row in rows.items() if row.state not in (b"T", b"t")}
         if not running:
             return True
         _send(running, signal.SIGSTOP)
+        # Who has called vfork(2), as shells do, stops only when the child has executed something:
+        # if that was stopped before, it has to go on for a moment.
+        stuck = {pid for pid in running if rows[pid].state == b"D"}
+        _send({pid for pid, row in rows.items() if row.parent in stuck} - running, signal.SIGCONT)
     return False
 
 
