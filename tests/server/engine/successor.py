@@ -22,7 +22,8 @@ async def run(sandbox: SandboxHandle, script: str) -> str:
     output = b""
     while (piece := await process.read()) is not None:
         output += piece.data
-    await process.close()
+    _ = await process.wait()
+    await process.close()  # before its end this would kill what it has left behind
     return output.decode()
 
 
