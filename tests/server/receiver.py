@@ -46,6 +46,8 @@ class Receiver:
     def __init__(self, host: str = HERE, certificate: Path | None = None) -> None:
         self.received: list[Received] = []
         self.let_go = threading.Event()
+        self.fallback: Behaviour = answer(204)
+        """How to behave where nothing else is said."""
         self._lock = threading.Lock()
         self._behaviours: dict[str, Behaviour] = {}
         receiver = self
@@ -55,6 +57,9 @@ class Receiver:
                 receiver._take(self)
 
             def do_GET(self) -> None:
+                receiver._take(self)
+
+            def do_PUT(self) -> None:
                 receiver._take(self)
 
             def log_message(self, format: str, *args: object) -> None:
@@ -106,7 +111,7 @@ class Receiver:
         with self._lock:
             before = sum(each.path.partition("?")[0] == path for each in self.received)
             self.received.append(Received(handler.path, headers, body))
-        self._behaviours.get(path, answer(204))(handler, before)
+        self._behaviours.get(path, self.fallback)(handler, before)
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Behaviour:

@@ -55,16 +55,17 @@ class _Courier:
         finally:
             del self._waiting[number]
 
-    async def retire(self, patience: float) -> None:
-        """Let it finish what it is doing, for some seconds, and end it."""
-        try:
-            if self._waiting and patience:
-                _ = await asyncio.wait(self._waiting.values(), timeout=patience)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            _ = await self._process.wait()
-            await self._reader
+    async def finish(self, patience: float) -> None:
+        """Let it finish what it is doing, for some seconds at most."""
+        if self._waiting:
+            _ = await asyncio.wait(self._waiting.values(), timeout=patience)
+
+    async def end(self) -> None:
+        """End it, whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        _ = await self._process.wait()
+        await self._reader
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
@@ -96,7 +97,7 @@ class Chats:
         self._timeout = timeout
         self._courier: _Courier | None = None
         self._starting = asyncio.Lock()
-        self._retiring = set[asyncio.Task[None]]()
+        self._retiring = dict[asyncio.Task[None], _Courier]()
 
     async def check(self, provider: str, config: Mapping[str, str]) -> None:
         """Check a configuration without sending anything.
@@ -128,13 +129,12 @@ class Chats:
 
     async def close(self) -> None:
         """End the courier, whatever it is doing."""
-        courier, self._courier = self._courier, None
-        if courier is not None:
-            await courier.retire(0)
-        for task in self._retiring:
+        couriers = [*self._retiring.values(), *filter(None, [self._courier])]
+        self._courier = None
+        for task in list(self._retiring):
             _ = task.cancel()
-        if self._retiring:
-            _ = await asyncio.wait(self._retiring)
+        for courier in couriers:
+            await courier.end()
 
     async def _ask(self, request: Mapping[str, object]) -> dict[str, Any]:
         courier = await self._running()
@@ -152,9 +152,13 @@ class Chats:
         return answer
 
     def _retire(self, courier: _Courier) -> None:
-        task = asyncio.create_task(courier.retire(self._timeout))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        async def retire() -> None:
+            await courier.finish(self._timeout)
+            await courier.end()
+
+        task = asyncio.create_task(retire())
+        self._retiring[task] = courier
+        task.add_done_callback(self._retiring.pop)
 
     async def _running(self) -> _Courier:
         async with self._starting:

@@ -11,8 +11,11 @@ Network = IPv4Network | IPv6Network
 
 _UNICAST_V6 = IPv6Network("2000::/3")  # RFC 4291: what IANA assigns to be reached from everywhere
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: IPv4 addresses within
-_METADATA = {IPv4Address("168.63.129.16")}
-"""Azure's, which looks public; those of other clouds are link-local or private."""
+_SPECIAL = [
+    IPv4Network("192.0.0.0/24"),  # RFC 6890; Oracle's metadata service, among others
+    IPv4Network("168.63.129.16/32"),  # Azure's
+]
+"""What is not, or only looks, public; some versions of Python do not know all of it."""
 
 
 class Targets:
@@ -45,4 +48,4 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         # 6to4 (RFC 3056) leads to any IPv4 address.
         return address in _UNICAST_V6 and address.sixtofour is None
-    return address not in _METADATA
+    return not any(address in network for network in _SPECIAL)
