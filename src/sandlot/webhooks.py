@@ -96,10 +96,10 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str, tolerance: floa
         raise InvalidArgumentError("secret is empty: anybody could sign with it")
     found = {name.lower(): value for name, value in headers.items()}
     timestamp, signature = found.get(_TIMESTAMP, ""), found.get(_SIGNATURE, "")
-    signed = timestamp.encode("utf-8", "surrogateescape") + b"." + content
+    signed = timestamp.encode("utf-8", "replace") + b"." + content
     digest = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
     # As bytes, because texts that are not ASCII cannot be compared in constant time.
-    given = signature.encode("utf-8", "surrogateescape")
+    given = signature.encode("utf-8", "replace")
     if not hmac.compare_digest(f"sha256={digest}".encode(), given):
         raise WebhookError("the signature is missing, or was not made with this secret")
     sent = _time(timestamp)
