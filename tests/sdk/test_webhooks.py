@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,3 +138,13 @@ def test_receivers_need_neither_client_nor_models() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert answer.stdout.strip() == "none"
+
+
+def test_the_document_shows_what_works(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "channels.md").read_text()
+    _, receiving = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"SECRET": SECRET, "seen": set[str]()}
+    exec(receiving, names)
+    assert [names["handle"](BODY, signed()) for _ in range(2)] == [204, 204]
+    assert names["handle"](BODY, signed(secret="another")) == 400
+    assert capsys.readouterr().out == "capsule.created cl-1 user\n"

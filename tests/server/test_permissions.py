@@ -64,6 +64,7 @@ def users(status: int, others: int | None = None, *, below: tuple[str, ...] = ()
 
 BOX, TEAM_PATH = "/v1/sandboxes/{id}", "/v1/teams/{id}"
 NO_USER, NO_KEY = "usr-" + "1" * 25, "key-" + "1" * 25
+CHANNEL, NO_CHANNEL = "/v1/channels/{id}", {"id": "ch-" + "1" * 25}
 BELOW_ADMIN, BELOW_OWNER = (MEMBER,), (MEMBER, ADMIN)
 # What is asked for harms nobody: bodies that make no sense, ids of nothing.
 TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
@@ -122,6 +123,18 @@ TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
         {"json": {"role": "member"}},
     ),
     (f"DELETE {TEAM_PATH}/members/{{user_id}}", users(404, 403, below=BELOW_ADMIN), {}),
+    ("POST /v1/channels", users(400), {"json": {}}),
+    ("GET /v1/channels", users(200), {}),
+    ("POST /v1/channels/test", users(400), {"json": {}}),
+    (f"GET {CHANNEL}", users(404), NO_CHANNEL),
+    (
+        f"PATCH {CHANNEL}",
+        users(404),
+        {**NO_CHANNEL, "json": {"name": "n", "events": ["host.up"]}},
+    ),
+    (f"DELETE {CHANNEL}", users(204), NO_CHANNEL),
+    (f"PUT {CHANNEL}/config", users(404), {**NO_CHANNEL, "json": {"config": {}}}),
+    (f"GET {CHANNEL}/deliveries", users(404), NO_CHANNEL),
     # Last, as it is what it says; the owner is the last one.
     (f"POST {TEAM_PATH}/leave", users(204, 403) | {OWNER: 403}, {}),
     ("GET /v1/audit-logs", users(200) | dict.fromkeys((MEMBER, ADMIN), 401), {}),
@@ -285,4 +298,5 @@ def test_whatever_changes_something_is_in_the_audit_log() -> None:
         f"POST {BOX}/files/stream/read",
         "POST /v1/auth/login",
         "POST /v1/auth/switch-team",
+        "POST /v1/channels/test",
     }
