@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -34,6 +34,7 @@ __all__ = ["Deliveries", "Persistence"]
 
 _MOST_QUEUED = 10_000
 """Events that wait for their rows."""
+_BATCH = 100
 _MOST_PENDING = 10_000
 """Deliveries that may be pending for a channel."""
 _AT_ONCE = 32
@@ -125,33 +126,41 @@ class Deliveries:
 
     async def _write_rows(self) -> None:
         while True:
-            event = await self._queue.get()
-            try:
-                await self._write(event)
-            except Exception:
-                _log.exception("Channels are not told", extra={"event_name": event.name})
-            finally:
+            events = [await self._queue.get()]
+            while not self._queue.empty() and len(events) < _BATCH:
+                events.append(self._queue.get_nowait())
+            by_team = defaultdict[str, list[Event]](list)
+            for event in events:
+                by_team[event.team_id].append(event)
+            for team_id, happened in by_team.items():
+                try:
+                    await self._write(team_id, happened)
+                except Exception:
+                    _log.exception("Channels are not told", extra={"count": len(happened)})
+            for _ in events:
                 self._queue.task_done()
 
-    async def _write(self, event: Event) -> None:
-        for channel in await self._channels.list(event.team_id):
-            if event.name not in channel.events:
+    async def _write(self, team_id: str, happened: Sequence[Event]) -> None:
+        for channel in await self._channels.list(team_id):
+            wanted = [event for event in happened if event.name in channel.events]
+            if not wanted:
                 continue
-            if await self._rows.pending(channel.id, _MOST_PENDING) >= _MOST_PENDING:
+            room = _MOST_PENDING - await self._rows.pending(channel.id, _MOST_PENDING)
+            if len(wanted) > room:
                 _log.warning("A channel has too much pending", extra={"channel_id": channel.id})
-                continue
-            now = datetime.now(UTC)
-            _ = await self._rows.add(
-                DeliveryRecord(
-                    id=str(uuid4()),
-                    channel_id=channel.id,
-                    event=event.name,
-                    payload=payload_of(event),
-                    status="pending",
-                    created_at=now,
-                    next_attempt_at=now,
+            for event in wanted[:room]:
+                now = datetime.now(UTC)
+                _ = await self._rows.add(
+                    DeliveryRecord(
+                        id=str(uuid4()),
+                        channel_id=channel.id,
+                        event=event.name,
+                        payload=payload_of(event),
+                        status="pending",
+                        created_at=now,
+                        next_attempt_at=now,
+                    )
                 )
-            )
             self._news.set()
 
     async def _send_rows(self) -> None:
