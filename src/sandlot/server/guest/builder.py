@@ -15,13 +15,25 @@ from .agent import Agent
 from .outlets import open_outlets
 from .signals import stop_listening
 
-__all__ = ["hear_birth", "run_builder"]
+__all__ = ["hear_birth", "read_layout", "run_builder"]
 
 
 def run_builder(
-    message: wire.Message, channel: int, line: socket.socket | None, announcement: int
+    message: wire.Message,
+    channel: int,
+    line: socket.socket | None,
+    announcement: int,
+    root: str | None,
 ) -> None:
-    """Become a sandbox; does not return."""
+    """Become a sandbox; does not return.
+
+    Args:
+        message: What it shall be like.
+        channel: Descriptor of the socket that its agent serves.
+        line: Where the agent gets other sockets from.
+        announcement: Descriptor of a socket to announce the sandbox on.
+        root: Where a root is mounted that can be copied; see `roots`.
+    """
     sock = socket.socket(fileno=channel)
     try:
         stop_listening()
@@ -29,13 +41,15 @@ def run_builder(
             unisolated.serve(sock, wire.text(message, "home"))
             os._exit(0)
         kernel.die_with_parent(signal.SIGKILL)
+        # while there is a right to
+        shared = None if root is None else kernel.clone_tree(root, recursive=True)
         _enter(message)
         namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         pid = kernel.clone_sibling()
         if pid:
             _announce(announcement, pid, namespace)
             os._exit(0)
-        _serve(message, sock, line)
+        _serve(message, sock, line, shared)
     except OSError as error:
         call = error.filename or "agent"
         failure = {"event": "failed", "call": str(call), "error": error.errno or 0}
@@ -82,9 +96,24 @@ def _enter(message: wire.Message) -> None:
     kernel.die_with_parent(signal.SIGKILL)  # the change of user had undone it
 
 
-def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | None) -> None:
+def read_layout(message: wire.Message) -> mounts.Layout:
+    """Return what a message says of a root."""
+    return mounts.Layout(
+        memory_mb=wire.integer(message, "memory_mb"),
+        hide_local=wire.boolean(message, "hide_local"),
+        python=wire.optional_text(message, "python"),
+        environment=wire.optional_text(message, "environment"),
+        links=wire.text_mapping(message, "links"),
+        etc=wire.text_mapping(message, "etc"),
+    )
+
+
+def _serve(
+    message: wire.Message, sock: socket.socket, line: socket.socket | None, shared: int | None
+) -> None:
     kernel.die_with_parent(signal.SIGKILL)
-    privileges.forget_descriptors(*(end.fileno() for end in (sock, line) if end is not None))
+    descriptors = (sock.fileno(), None if line is None else line.fileno(), shared)
+    privileges.forget_descriptors(*(fd for fd in descriptors if fd is not None))
     os.setsid()
     kernel.set_hostname("sandbox")
     network = wire.text(message, "network")
@@ -93,16 +122,7 @@ def _serve(message: wire.Message, sock: socket.socket, line: socket.socket | Non
     outlets = open_outlets(v6=wire.boolean(message, "v6")) if network == "outbound" else None
     namespaces.bound()
     badness = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
-    mounts.build_root(
-        mounts.Layout(
-            memory_mb=wire.integer(message, "memory_mb"),
-            hide_local=wire.boolean(message, "hide_local"),
-            python=wire.optional_text(message, "python"),
-            environment=wire.optional_text(message, "environment"),
-            links=wire.text_mapping(message, "links"),
-            etc=wire.text_mapping(message, "etc"),
-        )
-    )
+    mounts.build_root(read_layout(message), shared)
     privileges.keep_precedence()
     privileges.set_limits(wire.integers(message, "limits"))
     privileges.renounce()

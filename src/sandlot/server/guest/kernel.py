@@ -30,6 +30,7 @@ __all__ = [
     "MS_PRIVATE",
     "MS_RDONLY",
     "MS_REC",
+    "MS_SLAVE",
     "attach_tree",
     "become_subreaper",
     "clone_sibling",
@@ -73,6 +74,7 @@ MS_NOEXEC = 8
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
@@ -188,9 +190,10 @@ def map_owner(tree: int, users: int) -> None:
     )
 
 
-def clone_tree(path: str) -> int:
+def clone_tree(path: str, *, recursive: bool = False) -> int:
     """Return a descriptor of a new mount of a directory, which is attached nowhere (Linux 5.2)."""
-    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC)
+    depth = _AT_RECURSIVE if recursive else 0
+    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC | depth)
     return _syscall(
         "open_tree", f"open_tree {path}", ctypes.c_int(_AT_FDCWD), os.fsencode(path), flags
     )

@@ -11,7 +11,7 @@ import os
 
 from . import kernel
 
-__all__ = ["HOME", "Layout", "build_root"]
+__all__ = ["HOME", "Layout", "build_root", "build_shared"]
 
 HOME = "/home/user"
 
@@ -64,6 +64,19 @@ _LINKS = {
     "/var/tmp": "/tmp",  # noqa: S108
     "/workspace": "home/user",
 }
+_DIRECTORIES = (
+    "dev",
+    "etc",
+    "home",
+    "home/user",
+    "opt",
+    "opt/bin",
+    "proc",
+    "run",
+    "tmp",
+    "usr",
+    "var",
+)
 _TERMINALS = 64
 _BASE = "/tmp"  # noqa: S108 - where the new root is put together; nothing is written there
 _SAFE = kernel.MS_NOSUID | kernel.MS_NODEV
@@ -98,26 +111,69 @@ class Layout:
         self.links = links
         self.etc = etc
 
+    @property
+    def additions(self) -> list[tuple[str, str]]:
+        """What to show where, of directories of the host that differ."""
+        both = (("opt/python", self.python), ("opt/jupyter", self.environment))
+        return [(target, source) for target, source in both if source is not None]
 
-def build_root(layout: Layout) -> None:
+    def look(self) -> tuple[object, ...]:
+        """Return what roots have in common that can share what `build_shared` makes.
+
+        What is shown of the host counts as it is now: files of /etc are exchanged by updates, and a
+        mount would go on showing the old one.
+        """
+        paths = [*(f"/etc/{name}" for name in _ETC), *(source for _, source in self.additions)]
+        return (
+            self.hide_local,
+            tuple(self.additions),
+            tuple(self.links.items()),
+            tuple(self.etc.items()),
+            tuple(map(_identity, paths)),
+        )
+
+
+def build_root(layout: Layout, shared: int | None = None) -> None:
     """Put the new root together and move into it. The current directory becomes the home.
 
     The home is told by the current directory since that follows into a new mount namespace, and its
     path on the host may lead through directories that this process may not enter.
+
+    Args:
+        layout: What it shall be like.
+        shared: Descriptor of a detached mount that `build_shared` made; closed afterwards.
     """
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-    additions = [
-        (target, os.open(source, os.O_PATH | os.O_DIRECTORY))
-        for target, source in (
-            ("opt/python", layout.python),
-            ("opt/jupyter", layout.environment),
-        )
-        if source is not None
-    ]
-    kernel.mount("tmpfs", _BASE, "tmpfs", _SAFE, "mode=755,size=1m,nr_inodes=1k")
-    _bind_home()
+    home = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    if shared is None:
+        build_shared(layout, _BASE)
+    else:
+        kernel.attach_tree(shared, _BASE)
+        os.close(shared)
+    os.fchdir(home)
+    os.close(home)
+    _bind(".", f"{_BASE}{HOME}", kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
     os.chdir(_BASE)
-    for directory in ("etc", "opt", "opt/bin", "proc", "dev", "run", "tmp", "usr", "var"):
+    _add_proc()
+    _add_terminals()
+    _add_memory("dev/shm", layout.memory_mb // 4)
+    _add_memory("tmp", layout.memory_mb // 2)
+    kernel.pivot_root()
+    kernel.detach_mount(".")  # the old root, which lies on top of the new one now
+    os.chdir("/")
+
+
+def build_shared(layout: Layout, base: str) -> None:
+    """Mount a root on a directory that has all but what each sandbox has for itself.
+
+    Nothing of it can be written to. It becomes the current directory.
+    """
+    additions = [
+        (target, os.open(source, os.O_PATH | os.O_DIRECTORY)) for target, source in layout.additions
+    ]
+    kernel.mount("tmpfs", base, "tmpfs", _SAFE, "mode=755,size=1m,nr_inodes=1k")
+    os.chdir(base)
+    for directory in _DIRECTORIES:
         os.mkdir(directory)
     _add_system(layout.hide_local)
     for target, source in additions:
@@ -127,26 +183,16 @@ def build_root(layout: Layout) -> None:
     for name, target in layout.links.items():
         os.symlink(target, f"opt/bin/{name}")
     _add_etc(layout.etc)
-    _add_proc()
-    _add_devices(layout.memory_mb)
+    _add_devices()
     for name, target in _LINKS.items():
         os.symlink(target, f".{name}")
-    _add_memory("tmp", layout.memory_mb // 2)
     kernel.mount_setattr("dev", kernel.MOUNT_ATTR_RDONLY, recursive=False)
     kernel.mount_setattr(".", kernel.MOUNT_ATTR_RDONLY, recursive=False)
-    kernel.pivot_root()
-    kernel.detach_mount(".")  # the old root, which lies on top of the new one now
-    os.chdir("/")
 
 
 def _bind(source: str, target: str, attributes: int = _READ_ONLY) -> None:
     kernel.mount(source, target, None, kernel.MS_BIND | kernel.MS_REC)
     kernel.mount_setattr(target, attributes, recursive=True)
-
-
-def _bind_home() -> None:
-    os.makedirs(f"{_BASE}{HOME}")
-    _bind(".", f"{_BASE}{HOME}", kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
 
 
 def _add_system(hide_local: bool) -> None:
@@ -188,25 +234,35 @@ def _add_proc() -> None:
             kernel.mount("/dev/null", f"proc/{name}", None, kernel.MS_BIND)
 
 
-def _add_devices(memory_mb: int) -> None:
+def _add_devices() -> None:
     options = "mode=755,size=64k,nr_inodes=64"
     kernel.mount("tmpfs", "dev", "tmpfs", kernel.MS_NOSUID | kernel.MS_NOEXEC, options)
     for name in _DEVICES:
         _make_file(f"dev/{name}")
         kernel.mount(f"/dev/{name}", f"dev/{name}", None, kernel.MS_BIND)
     os.mkdir("dev/pts")
+    os.mkdir("dev/shm")
+
+
+def _add_terminals() -> None:
     flags = kernel.MS_NOSUID | kernel.MS_NOEXEC
     # There are only some thousands for the whole machine: kernel.pty.max, less its reserve.
     options = f"newinstance,ptmxmode=0666,mode=620,max={_TERMINALS}"
     kernel.mount("devpts", "dev/pts", "devpts", flags, options)
-    os.mkdir("dev/shm")
-    _add_memory("dev/shm", memory_mb // 4)
 
 
 def _add_memory(target: str, size_mb: int) -> None:
     size_mb = max(size_mb, 1)
     options = f"mode=1777,size={size_mb}m,nr_inodes={size_mb * 256}"
     kernel.mount("tmpfs", target, "tmpfs", _SAFE, options)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _make_file(path: str, content: str = "") -> None:

@@ -24,8 +24,9 @@ import time
 from collections.abc import Callable
 
 from . import errands, removal, seccomp, wire
-from .builder import hear_birth, run_builder
+from .builder import hear_birth, read_layout, run_builder
 from .rendezvous import Rendezvous
+from .roots import Roots
 from .signals import default_signals, listen_for_signals
 
 __all__ = ["main"]
@@ -73,6 +74,7 @@ class Zygote:
         self._succession: _Succession | None = None
         self._rendezvous: Rendezvous | None = None
         self._deadline: float | None = None
+        self._roots = Roots()
 
     def serve(self) -> None:
         """Serve until the server hangs up and no other comes, then leave nothing behind."""
@@ -213,10 +215,11 @@ class Zygote:
         if isolated and self._succession is not None:
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             mine.setblocking(False)
+        root = self._roots.find(read_layout(message)) if isolated else None
         birth, announcement = (end.detach() for end in socket.socketpair())
         pid = os.fork()
         if pid == 0:
-            run_builder(message, channel, theirs, announcement)
+            run_builder(message, channel, theirs, announcement, root)
         os.close(channel)
         os.close(announcement)
         if theirs is not None:
