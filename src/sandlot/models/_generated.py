@@ -1218,6 +1218,10 @@ class Isolation(Model):
     """
     How files are captured: shared copy-on-write, copied, or not at all.
     """
+    reattach: bool | None = None
+    """
+    Sandboxes outlive a server that is killed and started again.
+    """
     limits: IsolationLimits | None = None
     enforced: list[str] | None = None
     """

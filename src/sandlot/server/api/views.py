@@ -132,6 +132,7 @@ def isolation_view(engine: EngineCapabilities) -> Isolation:
         network=list(engine.network),
         pause=engine.pause,
         snapshot=engine.snapshot,
+        reattach=engine.reattach,
         limits=IsolationLimits(
             memory=limits.memory, pids=limits.pids, cpu=limits.cpu, disk=limits.disk
         ),

@@ -73,6 +73,8 @@ class ReplayingConnection(ZMQChannelsWebsocketConnection):
 
     def connect(self) -> asyncio.Future[None] | None:
         """Begin to listen to the kernel; or send what was missed, listening all the time."""
+        # Messages are small and many: none shall wait for the one before.
+        self.websocket_handler.set_nodelay(True)
         if self._resumed_after is None:
             return super().connect()
         assert self._log is not None

@@ -33,8 +33,6 @@ def listen() -> socket.socket:
     """Return a socket that listens where everybody expects the Jupyter server."""
     listener = socket.create_server(("127.0.0.1", _PORT), backlog=128)
     listener.setblocking(False)
-    # Connections inherit it. Messages are small and many: none shall wait for the one before.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
