@@ -19,7 +19,9 @@ from sandlot.server.engine.base import (
     UnknownSnapshotError,
     UnsuitableError,
 )
-from sandlot.server.engine.local import LocalEngine
+from sandlot.server.engine.local import LocalEngine, archive, compaction, records
+from sandlot.server.engine.local.errands import Errands
+from sandlot.server.engine.local.home import Home
 from sandlot.server.engine.local.layers import Layers
 
 from .conftest import Box, OpenBox, eventually, read_line, spec
@@ -80,7 +82,7 @@ async def test_begin_with_a_snapshot(open_box: OpenBox) -> None:
         # Directories have one link in overlays, whatever is in them.
         look = LOOK.replace("%a %h' two setuid d/dark .", "%a' two setuid d/dark .")
         before = await output(box, look)
-        size = await box.sandbox.snapshot("s1")
+        size = await (await box.sandbox.snapshot("s1"))
         assert size.total_bytes >= size.own_bytes >= 0
         assert await output(box, look) == before
         other = await another(box, "other", "s1")
@@ -217,6 +219,9 @@ async def test_rollback_while_paused(open_box: OpenBox) -> None:
         assert await output(box, "ls") == ""
 
 
+PLACE = {"home-1", "work-1", "mnt", "record.json"}
+
+
 async def test_failed_rollback_leaves_nothing(
     open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,12 +229,19 @@ async def test_failed_rollback_leaves_nothing(
         _ = await box.sandbox.snapshot("s1")
         engine = box.engine
         assert isinstance(engine, LocalEngine)
+        _ = await output(box, "echo x > file")
 
         def fail(*_: object) -> None:
             raise OSError(28, "no space")
 
-        monkeypatch.setattr(engine, "_plan", fail)
-        with pytest.raises(EngineError, match="no space"):
+        with monkeypatch.context() as patch:
+            patch.setattr(records, "save", fail)
+            with pytest.raises(EngineError, match="no space"):
+                await box.sandbox.rollback("s1")
+        assert await output(box, "cat file") == "x\n", "it is not begun before it can be"
+        assert set(os.listdir(box.data_dir / "sandboxes/box")) == PLACE
+        monkeypatch.setattr(Home, "plan", lambda _: {"home": "/nowhere", "stack": None})
+        with pytest.raises(EngineError):
             await box.sandbox.rollback("s1")
         await box.sandbox.wait_gone()
         with pytest.raises(SandboxGoneError):
@@ -245,17 +257,91 @@ async def test_sizes(open_box: OpenBox) -> None:
         _ = await output(box, "head -c 100000 /dev/zero > small")
 
         async def size(name: str) -> tuple[int, int]:
-            size = await box.sandbox.snapshot(name)
+            size = await (await box.sandbox.snapshot(name))
             await box.engine.delete_snapshot(name)
             return size.own_bytes, size.total_bytes
 
-        async with asyncio.timeout(20):
-            while (await size("s1"))[1] < 1_100_000:
-                continue
-        own, total = await size("s2")
-        if box.engine.capabilities.snapshot == "overlay":
-            assert own == 0, "nothing has changed since"
+        own, total = await size("s1")
         assert 1_100_000 <= total < 1_300_000
+        shares = box.engine.capabilities.snapshot == "overlay"
+        assert (100_000 <= own < 200_000) if shares else own == total
+        own, again = await size("s2")
+        assert own == (0 if shares else total), "nothing has changed since"
+        assert again == total
+
+
+async def test_what_cannot_be_counted_is_no_snapshot(
+    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_box() as box:
+        _ = await output(box, "echo x > file")
+        run = Errands.run
+
+        async def fail(self: Errands, errand: str, order: Any) -> Any:
+            if errand == "measure":
+                raise EngineError("no memory")
+            return await run(self, errand, order)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Errands, "run", fail)
+            counting = await box.sandbox.snapshot("s1")
+            with pytest.raises(EngineError, match="no memory"):
+                _ = await counting
+        assert await box.engine.snapshots() == []
+        assert (await (await box.sandbox.snapshot("s1"))).total_bytes > 0, "it is tried again"
+
+
+@shared
+async def test_what_was_captured_is_counted(open_box: OpenBox) -> None:
+    """Capturing makes no room, and what others began with takes none."""
+    async with open_box(disk_mb=16) as box:
+        for name in ("s1", "s2"):
+            _ = await output(box, f"head -c 7000000 /dev/zero > {name}")
+            _ = await box.sandbox.snapshot(name)
+        script = "head -c 7000000 /dev/zero > s3; sleep 600"
+        assert (await box.shell(script)).exit.no_space
+        await box.sandbox.rollback("s1")
+        _ = await output(box, "head -c 7000000 /dev/zero > s4; sleep 2.5; rm s4")
+        other = await another(box, "other", "s2", disk_mb=16)
+        _ = await output(other, "head -c 14000000 /dev/zero > s3; sleep 2.5")
+
+
+async def test_overlays_that_do_not_work_are_not_used(
+    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "_CHANGE", "false")
+    async with open_box() as box:
+        assert box.engine.capabilities.snapshot == "copy"
+
+
+async def test_bound_of_layers(open_box: OpenBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where layers cannot be merged, there is an end, and nothing is lost."""
+    monkeypatch.setattr(compaction, "_MANY", 1000)
+    monkeypatch.setattr(compaction, "_MOST", 3)
+    async with open_box() as box:
+        for number in range(3):
+            _ = await output(box, f"echo {number} > file")
+            _ = await box.sandbox.snapshot(f"s{number}")
+        monkeypatch.setattr(compaction, "_MANY", 1)
+        run = Errands.run
+
+        async def fail(self: Errands, errand: str, order: Any) -> Any:
+            if errand == "merge":
+                raise EngineError("no space")
+            return await run(self, errand, order)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Errands, "run", fail)
+            _ = await output(box, "echo last > file")
+            with pytest.raises(EngineError, match="too many snapshots"):
+                _ = await box.sandbox.snapshot("s3")
+        assert await output(box, "cat file") == "last\n"
+        _ = await box.sandbox.snapshot("s3")
+        engine = box.engine
+        assert isinstance(engine, LocalEngine)
+        assert len(engine._archive.layers.get("s3").layers) <= 3
+        other = await another(box, "other", "s3")
+        assert await output(other, "cat file") == "last\n"
 
 
 @kinds

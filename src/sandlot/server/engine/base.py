@@ -11,7 +11,7 @@ it passes them on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -282,11 +282,15 @@ class SandboxHandle(Protocol):
         """Measure the use of resources; works on a paused sandbox too."""
         ...
 
-    async def snapshot(self, snapshot_id: str) -> SnapshotSize:
+    async def snapshot(self, snapshot_id: str) -> Awaitable[SnapshotSize]:
         """Capture the home directory as it is at one moment; the sandbox, paused or not, goes on.
 
         Args:
             snapshot_id: What to know the snapshot by.
+
+        Returns:
+            Its size, once that is counted, which takes the longer the more files are new. If it
+            cannot be counted, awaiting it raises an `EngineError` and the snapshot is gone.
 
         Raises:
             UnsuitableError: This engine captures no files.

@@ -190,18 +190,20 @@ def is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def measure(directory: int) -> int:
-    """Return how many bytes on the disk a tree takes."""
+def measure(directory: int) -> tuple[int, int]:
+    """Return how many bytes on the disk a tree takes, and of how many files it consists."""
     return _add_up(directory, set())
 
 
-def _add_up(directory: int, seen: set[int]) -> int:
-    total = os.fstat(directory).st_blocks * _BLOCK
+def _add_up(directory: int, seen: set[int]) -> tuple[int, int]:
+    total, files = os.fstat(directory).st_blocks * _BLOCK, 1
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 with _opened(entry.name, _DIRECTORY, directory) as below:
-                    total += _add_up(below, seen)
+                    size, count = _add_up(below, seen)
+                total += size
+                files += count
                 continue
             status = entry.stat(follow_symlinks=False)
             if status.st_nlink > 1:
@@ -209,7 +211,8 @@ def _add_up(directory: int, seen: set[int]) -> int:
                     continue
                 seen.add(status.st_ino)
             total += status.st_blocks * _BLOCK
-    return total
+            files += 1
+    return total, files
 
 
 def _attributes(fd: int) -> list[str]:

@@ -6,6 +6,7 @@ answer the server over a channel of their own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -59,7 +60,9 @@ class _Errand:
 
 
 def _seal(errand: _Errand) -> None:
-    errand.tell({"sealed": seal(errand.message, errand.pid, errand.namespace)})
+    done = seal(errand.message, errand.pid, errand.namespace)
+    with contextlib.suppress(ConnectionError):  # then the next server sees what was done
+        errand.tell({"sealed": done})
 
 
 def _copy(errand: _Errand) -> None:
@@ -86,7 +89,8 @@ def _measure(errand: _Errand) -> None:
     """Add up what a directory takes."""
     directory = _open(errand.text("source"))
     rights.take(errand.owner)
-    errand.tell({"bytes": copying.measure(directory)})
+    size, files = copying.measure(directory)
+    errand.tell({"bytes": size, "files": files})
 
 
 def _view(errand: _Errand) -> None:
@@ -153,6 +157,7 @@ def run(message: wire.Message, channel: int, pid: int, namespace: int | None) ->
     code = 1
     try:
         stop_listening()
+        _ = signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # whoever asked may be gone
         kernel.die_with_parent(signal.SIGKILL)
         privileges.forget_descriptors(channel, *([] if namespace is None else [namespace]))
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-__all__ = ["remove_cgroup", "remove_tree"]
+__all__ = ["remove_cgroup", "remove_tree", "thaw_cgroup"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -132,6 +132,18 @@ def remove_cgroup(path: str, patience: float = 2.0) -> None:
             return
         time.sleep(delay)  # the kernel does not tell when a v1 cgroup becomes unused
         delay = min(delay * 2, 0.05)
+
+
+def thaw_cgroup(path: str) -> None:
+    """Let everything in a cgroup run on, so that it can die.
+
+    Raises:
+        OSError: That is not possible.
+    """
+    for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        if os.path.exists(f"{path}/{name}"):
+            with open(f"{path}/{name}", "w") as file:
+                _ = file.write(value)
 
 
 def _kill_and_remove(path: str) -> None:

@@ -25,31 +25,12 @@ from collections.abc import Callable
 
 from . import errands, removal, seccomp, wire
 from .builder import hear_birth, read_layout, run_builder
+from .children import Child, Succession, end
 from .rendezvous import Rendezvous
 from .roots import Roots
 from .signals import default_signals, listen_for_signals
 
 __all__ = ["main"]
-
-
-class _Child:
-    """A sandbox: without a pid while it is built, doomed once it shall go."""
-
-    def __init__(self, isolated: bool, line: socket.socket | None) -> None:
-        self.isolated = isolated
-        self.line = line
-        self.pid = 0
-        self.doomed = False
-        self.namespace: int | None = None  # of its mounts; errands enter it
-
-
-class _Succession:
-    """What becomes of the sandboxes when the server is gone: for so many seconds they wait."""
-
-    def __init__(self, message: wire.Message, patience: float) -> None:
-        self.patience = patience
-        self.version = wire.text(message, "version")
-        self.state = wire.mapping(message, "state")
 
 
 class Zygote:
@@ -59,11 +40,12 @@ class Zygote:
         self._sock: socket.socket | None = sock
         self._lock = lock
         self._decoder = wire.Decoder()
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, Child] = {}
         self._names: dict[int, str] = {}
         self._births: dict[int, str] = {}
         self._builders: set[int] = set()
-        self._errands: dict[int, _Child | None] = {}
+        self._errands: dict[int, Child | None] = {}
+        self._seals: set[int] = set()
         # Ended before their pid was announced. A builder announces before it ends, so what is
         # neither a builder nor known is one of these.
         self._early: set[int] = set()
@@ -71,7 +53,7 @@ class Zygote:
         self._cgroups: list[str] = []
         self._directory: str | None = None
         self._whole: str | None = None
-        self._succession: _Succession | None = None
+        self._succession: Succession | None = None
         self._rendezvous: Rendezvous | None = None
         self._deadline: float | None = None
         self._roots = Roots()
@@ -107,6 +89,8 @@ class Zygote:
                 and not self._wait_for_another()
             ):
                 return False
+        if self._sock is None and self._rendezvous is None:
+            return self._is_in_time() if self._is_changing() else self._open_door()
         return self._rendezvous is None or self._is_worth_waiting()
 
     def _listen(self, sock: socket.socket) -> bool:
@@ -125,6 +109,8 @@ class Zygote:
                 self._configure(message)
             elif operation == "create":
                 self._create(message, fds)
+            elif operation == "renew":
+                self._renew(message, fds)
             elif operation == "destroy":
                 self._destroy(wire.text(message, "id"))
             elif operation == "reattach":
@@ -137,7 +123,10 @@ class Zygote:
         return True
 
     def _wait_for_another(self) -> bool:
-        """Let go of the server; return whether another one shall have what it had."""
+        """Let go of the server; return whether another one shall have what it had.
+
+        What would change a sandbox under the eyes of the next one is first brought to its end.
+        """
         if self._sock is not None:
             self._poll.unregister(self._sock)
             self._sock.close()
@@ -148,7 +137,21 @@ class Zygote:
             return False
         if self._deadline is None:
             self._deadline = time.monotonic() + self._succession.patience
-        if not self._is_worth_waiting():
+        for errand in self._errands.keys() - self._seals:
+            os.kill(errand, signal.SIGKILL)  # nobody waits for what it would find out
+        for child in self._children.values():
+            if child.successor is not None:  # what is frozen does not die
+                for cgroup in wire.strings(child.successor[0], "cgroups"):
+                    _attempt(removal.thaw_cgroup, cgroup)
+        return self._is_changing() or self._open_door()
+
+    def _is_changing(self) -> bool:
+        """Whether the last server began something with a sandbox that is not over."""
+        return bool(self._errands) or any(child.successor for child in self._children.values())
+
+    def _open_door(self) -> bool:
+        """Let another server find this; return whether it is worth waiting for one."""
+        if self._directory is None or not self._is_worth_waiting():
             return False
         try:
             self._rendezvous = Rendezvous(os.path.dirname(self._directory))
@@ -158,14 +161,15 @@ class Zygote:
         return True
 
     def _patience(self) -> float | None:
-        if self._rendezvous is None or self._deadline is None:
+        if self._sock is not None or self._deadline is None:
             return None
         return max(self._deadline - time.monotonic(), 0) * 1000
 
     def _is_worth_waiting(self) -> bool:
-        return bool(self._children) and (
-            self._deadline is None or time.monotonic() < self._deadline
-        )
+        return bool(self._children) and self._is_in_time()
+
+    def _is_in_time(self) -> bool:
+        return self._deadline is None or time.monotonic() < self._deadline
 
     def _meet(self, rendezvous: Rendezvous) -> None:
         """Serve whoever has come, and nobody else; it shares the lock from now on."""
@@ -177,6 +181,11 @@ class Zygote:
             "state": dict(self._succession.state),
             "sandboxes": [name for name, child in self._children.items() if not child.doomed],
             "doomed": [name for name, child in self._children.items() if child.doomed],
+            "generations": {
+                name: child.generation
+                for name, child in self._children.items()
+                if child.generation is not None
+            },
         }
         try:
             wire.send(connection, hello, [self._lock])
@@ -203,7 +212,7 @@ class Zygote:
         self._directory = wire.optional_text(message, "directory")
         self._whole = wire.optional_text(message, "ephemeral")
         patience = wire.number(message, "orphan_seconds")
-        self._succession = _Succession(message, patience) if patience > 0 else None
+        self._succession = Succession(message, patience) if patience > 0 else None
         self._deadline = None
 
     def _create(self, message: wire.Message, fds: list[int]) -> None:
@@ -225,7 +234,7 @@ class Zygote:
         if theirs is not None:
             theirs.close()
         name = wire.text(message, "id")
-        child = self._children[name] = _Child(isolated, mine)
+        child = self._children[name] = Child(message, mine)
         if child.isolated:
             self._builders.add(pid)
             self._births[birth] = name
@@ -250,7 +259,16 @@ class Zygote:
         child.pid = pid
         self._names[pid] = name
         if child.doomed:
-            _end(child)
+            end(child)
+
+    def _renew(self, message: wire.Message, fds: list[int]) -> None:
+        """Kill a sandbox and begin it anew, whatever becomes of the server meanwhile."""
+        child = self._children.get(wire.text(message, "id"))
+        if child is None or child.doomed or child.successor is not None or not child.pid:
+            wire.close_all(fds)
+            return
+        child.successor = (message, fds)
+        end(child)
 
     def _destroy(self, name: str) -> None:
         child = self._children.get(name)
@@ -258,8 +276,11 @@ class Zygote:
             self._tell_gone(name)
             return
         child.doomed = True
+        if child.successor is not None:
+            wire.close_all(child.successor[1])
+            child.successor = None
         if child.pid:
-            _end(child)
+            end(child)
 
     def _reap(self) -> None:
         while True:
@@ -270,7 +291,10 @@ class Zygote:
             if pid == 0:
                 return
             if pid in self._errands:
-                self._welcome(self._errands.pop(pid), status)
+                child = self._errands.pop(pid)
+                if pid in self._seals:
+                    self._seals.remove(pid)
+                    self._welcome(child, status)
             elif pid in self._builders:
                 self._builders.remove(pid)
             elif pid in self._names:
@@ -295,12 +319,14 @@ class Zygote:
             )
         os.close(channel)
         self._errands[pid] = child
+        if wire.text(message, "errand") == "seal":
+            self._seals.add(pid)
 
-    def _welcome(self, child: _Child | None, status: int) -> None:
-        """See how an errand ended; what it may have left in pieces must not live on."""
+    def _welcome(self, child: Child | None, status: int) -> None:
+        """See how a seal went; what it may have left in pieces must not live on."""
         harmless = os.WIFEXITED(status) and os.WEXITSTATUS(status) != errands.HARM
         if not harmless and child is not None and child in self._children.values():
-            _end(child)
+            end(child)
 
     def _forget(self, name: str) -> None:
         child = self._children.pop(name)
@@ -310,6 +336,8 @@ class Zygote:
             os.close(child.namespace)
         if child.doomed:
             self._tell_gone(name)
+        elif child.successor is not None:
+            self._create(*child.successor)
 
     def _tell_gone(self, name: str) -> None:
         if self._sock is not None:
@@ -323,7 +351,7 @@ class Zygote:
         for birth in list(self._births):
             self._learn_pid(birth)
         for child in self._children.values():
-            _end(child)
+            end(child)
         for errand in self._errands:
             os.kill(errand, signal.SIGKILL)
         for cgroup in self._cgroups:
@@ -337,15 +365,6 @@ class Zygote:
         for directory in (self._directory, self._whole):
             if directory is not None:
                 _attempt(removal.remove_tree, directory)
-
-
-def _end(child: _Child) -> None:
-    """Kill a PID 1, and thereby all its processes.
-
-    An agent without walls must end its programs itself: it has heard the server hang up, and only
-    must not be stopped.
-    """
-    os.kill(child.pid, signal.SIGKILL if child.isolated else signal.SIGCONT)
 
 
 def _attempt(remove: Callable[[str], None], path: str) -> None:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 
-from sandlot.server.engine.base import Engine, EngineError
+from sandlot.server.engine.base import Engine, EngineError, SnapshotSize
 from sandlot.server.store.records import SnapshotRecord
 
 from .live import LiveSandbox
 from .problems import engine_errors
 
-__all__ = ["capture", "drop"]
+__all__ = ["capture", "drop", "hold"]
 
 _log = logging.getLogger(__name__)
 
 
 async def capture(live: LiveSandbox, snapshot_id: str, name: str | None = None) -> SnapshotRecord:
-    """Capture the files of a running or paused sandbox, which goes on."""
-    async with live.lock:
-        live.require("running", "paused")
-        with engine_errors():
-            size = await live.handle.snapshot(snapshot_id)
+    """Capture the files of a running or paused sandbox, which goes on, and count them."""
+    counting = await hold(live, snapshot_id)
+    with engine_errors():
+        size = await counting
     sandbox = live.record
     return SnapshotRecord(
         id=snapshot_id,
@@ -34,6 +34,14 @@ async def capture(live: LiveSandbox, snapshot_id: str, name: str | None = None) 
         created_at=datetime.now(UTC),
         name=name,
     )
+
+
+async def hold(live: LiveSandbox, snapshot_id: str) -> Awaitable[SnapshotSize]:
+    """Capture the files of a running or paused sandbox, which goes on."""
+    async with live.lock:
+        live.require("running", "paused")
+        with engine_errors():
+            return await live.handle.snapshot(snapshot_id)
 
 
 async def drop(engine: Engine, snapshot_id: str) -> None:

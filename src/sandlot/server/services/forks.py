@@ -9,7 +9,7 @@ from sandlot.server.engine.base import Engine
 from sandlot.server.ids import new_id, related_id
 from sandlot.server.store.records import SandboxRecord
 
-from .captures import capture, drop
+from .captures import drop, hold
 from .sandboxes import NewSandbox, Sandboxes
 from .tasks import TaskGroup
 
@@ -55,7 +55,8 @@ class Forks:
         self, team_id: str, sandbox_id: str, count: int, first_id: str
     ) -> Sequence[SandboxRecord]:
         live = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
-        files = await capture(live, new_id("sn"))
+        files = new_id("sn")
+        _ = await hold(live, files)
         origin = live.record
         wanted = NewSandbox(
             template=origin.template,
@@ -71,7 +72,7 @@ class Forks:
             env=origin.env,
             cwd=origin.cwd,
             snapshot=origin.snapshot,
-            snapshot_id=files.id,
+            snapshot_id=files,
         )
         ids = _ids(first_id, count)
         try:
@@ -80,7 +81,7 @@ class Forks:
                 return_exceptions=True,
             )
         finally:
-            await drop(self._engine, files.id)
+            await drop(self._engine, files)
         made = [outcome for outcome in outcomes if isinstance(outcome, SandboxRecord)]
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from sandlot.server.engine.base import EngineError
+from sandlot.server.guest import wire
 
 from . import records
 from .agent import AgentClient
@@ -55,7 +56,14 @@ async def adopt(
         await asyncio.to_thread(cgroups.clear, found.keys())
         await territory.clear(found.keys())
         return [
-            _attach(zygote, name, stored, territory.sandboxes / name, cgroups)
+            _attach(
+                zygote,
+                name,
+                stored,
+                territory.sandboxes / name,
+                cgroups,
+                wire.optional_integer(legacy.generations, name),
+            )
             for name, stored in found.items()
         ]
     except OSError as error:
@@ -72,7 +80,12 @@ def _read(directory: Path) -> StoredRecord:
 
 
 def _attach(
-    zygote: Zygote, name: str, stored: StoredRecord, directory: Path, cgroups: Cgroups
+    zygote: Zygote,
+    name: str,
+    stored: StoredRecord,
+    directory: Path,
+    cgroups: Cgroups,
+    generation: int | None,
 ) -> Record:
     mine, theirs = socket_pair()
     with theirs:
@@ -84,6 +97,7 @@ def _attach(
             uid=stored.uid,
             group=cgroups.find(name, stored.cgroups),
             notes=stored.notes,
+            generation=generation,
         )
         zygote.reattach(name, theirs)
     return record

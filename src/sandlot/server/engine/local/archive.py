@@ -9,7 +9,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sandlot.server.engine.base import DirectoryUnavailableError, EngineError, SandboxSpec
+from sandlot.server.engine.base import (
+    Command,
+    DirectoryUnavailableError,
+    EngineError,
+    Exit,
+    SandboxSpec,
+)
 from sandlot.server.guest import wire
 
 from .agent import AgentClient
@@ -25,6 +31,14 @@ from .sentry import Sentry
 __all__ = ["Archive"]
 
 _log = logging.getLogger("sandlot.server.engine")
+
+
+_FILL = "mkdir a && echo old > a/file && echo old > file"
+_CHANGE = """
+read x < a/file && test $x = old && echo new > file && rm -r a && mkdir a && test ! -e a/file &&
+echo new > a/file && read x < file && test $x = new
+"""
+"""What kernels do wrongly in one way or another: not all that can be mounted can be used."""
 
 
 class Archive:
@@ -113,8 +127,9 @@ class Archive:
         other = replace(spec, id=f"{spec.id}-2", snapshot=spec.id)
         try:
             self.layers.check_sharing()
+            await _run(sandbox, _FILL)
             _ = await sandbox.snapshot(spec.id)
-            _ = await create(other)
+            await _run(await create(other), _CHANGE)
         except (EngineError, OSError) as error:
             self.captures.share = False
             _log.info("files of sandboxes are copied, not shared: %s", error)
@@ -131,3 +146,15 @@ class Archive:
         self.captures.end_all()
         await self.let_go()
         self.layers.tidy()
+
+
+async def _run(sandbox: LocalSandbox, script: str) -> None:
+    """Run a script; raise an `EngineError` if it fails."""
+    process = await sandbox.spawn(Command(["/bin/sh", "-c", script]))
+    try:
+        await process.discard()
+        exit = await process.wait()
+    finally:
+        await process.close()
+    if exit != Exit(0):
+        raise EngineError("files of snapshots cannot be changed")

@@ -9,8 +9,10 @@ overlays to offer, the changes are copied.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
+from collections.abc import Awaitable
 from pathlib import Path
 
 from sandlot.server.engine.base import EngineError, SnapshotSize
@@ -20,15 +22,16 @@ from sandlot.server.guest import wire
 from . import records
 from .compaction import Compactor
 from .errands import Errands
+from .extent import Extent
 from .home import Home
 from .layers import Layers, Snapshot
 from .records import Record
 
 __all__ = ["Captures"]
 
-_HOME, _SEALING = "home", "sealing"
-_MOMENT = 0.05
-"""Seconds that the size of what was captured may take to be known exactly."""
+_log = logging.getLogger("sandlot.server.engine")
+
+_HOME, _SEALING, _NEXT = "home", "sealing", "next"
 
 
 class Captures:
@@ -48,15 +51,11 @@ class Captures:
         self._errands = errands
         self._compactor = Compactor(layers, errands)
         self._homes: dict[Record, Home] = {}
-        self._sizes: dict[str, asyncio.Task[int]] = {}
+        self._extents: dict[str, asyncio.Task[Extent]] = {}
 
     def home(self, record: Record) -> Home:
         """Return the home of a sandbox."""
         return self._homes[record]
-
-    def home_of(self, record: Record) -> Home | None:
-        """Return the home of a sandbox that may be gone."""
-        return self._homes.get(record)
 
     async def begin(self, record: Record, snapshot_id: str | None) -> None:
         """Make the home of a new sandbox, with the files of a snapshot if one is given.
@@ -72,6 +71,7 @@ class Captures:
         else:
             base = self._layers.get(snapshot_id).layers
             home = await self._derive(record, snapshot_id, base, 0)
+            self._compactor.consider(record, home)
         self._settle(record, home)
 
     async def prepare_rollback(self, record: Record, snapshot_id: str) -> Home:
@@ -87,18 +87,30 @@ class Captures:
         except OSError as error:
             raise EngineError(f"the files cannot be put back: {error.strerror}") from error
 
-    async def replace(self, record: Record, home: Home) -> None:
-        """Give a sandbox, in which nothing runs any more, another home for its own.
+    def announce(self, record: Record, home: Home) -> None:
+        """Write down that a sandbox is about to be begun anew with another home.
 
         Raises:
-            OSError: The old one cannot be removed.
+            EngineError: It cannot be written.
         """
+        record.notes[_NEXT] = home.notes()
+        try:
+            records.save(record)
+        except OSError as error:
+            raise EngineError(f"the files cannot be put back: {error.strerror}") from error
+
+    async def replace(self, record: Record, home: Home) -> None:
+        """Have what was announced: the sandbox was begun anew with another home."""
         old = self._homes[record]
+        del record.notes[_NEXT]
         self._settle(record, home)
-        self._release(old)
+        self.release(old)
         self._compactor.forget(record)
-        records.save(record)
-        await asyncio.to_thread(old.remove)
+        try:
+            records.save(record)
+            await asyncio.to_thread(old.remove)
+        except OSError as error:  # a next life finds what is needed all the same
+            _log.warning("an old home stays as long as the sandbox: %s", error.strerror)
 
     def forget(self, snapshot_id: str) -> None:
         """Remove a snapshot; an unknown one is no error.
@@ -108,9 +120,15 @@ class Captures:
         """
         self._layers.forget(snapshot_id)
 
-    def abandon(self, home: Home) -> None:
+    async def abandon(self, record: Record, home: Home) -> None:
         """Need a home no longer that was made but never given to a sandbox."""
-        self._release(home)
+        _ = record.notes.pop(_NEXT, None)
+        self.release(home)
+        await asyncio.to_thread(home.remove)
+
+    def release(self, home: Home) -> None:
+        """Need the layers of a home no longer."""
+        self._layers.release((*home.lower, *home.base))
 
     def adopt(self, record: Record) -> None:
         """Know the home of a sandbox that outlived the last life of the engine.
@@ -119,15 +137,20 @@ class Captures:
             WireError: Its notes make no sense.
             OSError: What that life was about to do can neither be finished nor undone.
         """
-        directory = self._layers.directory
-        home = Home.noted(record.directory, directory, wire.mapping(record.notes, _HOME))
+        home = self._noted(record, _HOME)
         if _SEALING in record.notes:
-            sealed = Home.noted(record.directory, directory, wire.mapping(record.notes, _SEALING))
+            sealed = self._noted(record, _SEALING)
             if (sealed.work / guest_errands.SEALED).exists():
                 home = sealed
             else:
                 _undo(home, sealed, self._layers.path(sealed.lower[0]))
-            del record.notes[_SEALING]
+        if _NEXT in record.notes:
+            successor = self._noted(record, _NEXT)
+            if successor.generation == record.generation:
+                home = successor
+        for name in (_SEALING, _NEXT):
+            _ = record.notes.pop(name, None)
+        home.tidy()
         self._hold(home)
         self._settle(record, home)
         records.save(record)
@@ -142,18 +165,25 @@ class Captures:
         home = self._homes.pop(record, None)
         self._compactor.forget(record)
         if home is not None:
-            self._release(home)
+            self.release(home)
+
+    async def sealed(self, record: Record) -> Extent:
+        """Count what a sandbox has written that was captured: its layers since it began."""
+        home = self._homes[record]
+        return await self._count(home.own, home.owner)
 
     async def capture(
-        self, record: Record, snapshot_id: str, *, stop: bool, estimate: int
-    ) -> SnapshotSize:
+        self, record: Record, snapshot_id: str, *, stop: bool
+    ) -> Awaitable[SnapshotSize]:
         """Make a snapshot of a sandbox whose processes are frozen.
 
         Args:
             record: The sandbox.
             snapshot_id: Id of the new snapshot.
             stop: Whether the agent still has to be stopped.
-            estimate: About how much the changes take on the disk, should it not be known soon.
+
+        Returns:
+            Its size, which is still to be counted; if it cannot be, there is no snapshot.
 
         Raises:
             EngineError: It could not be made; nothing has changed.
@@ -175,7 +205,13 @@ class Captures:
         except OSError as error:
             raise EngineError(f"the files could not be captured: {error.strerror}") from error
         self._compactor.consider(record, self._homes[record])
-        return await self._size(layers, own, home.owner, estimate)
+        counting = asyncio.create_task(self._size(snapshot_id, layers, own, home.owner))
+        counting.add_done_callback(_look_away)
+        return counting
+
+    def _noted(self, record: Record, name: str) -> Home:
+        notes = wire.mapping(record.notes, name)
+        return Home.noted(record.directory, self._layers.directory, notes)
 
     async def _derive(
         self, record: Record, snapshot_id: str, base: tuple[str, ...], generation: int
@@ -199,21 +235,21 @@ class Captures:
             order = {"source": str(top), "target": str(home.upper), "owner": None}
             _ = await self._errands.run("copy", {**order, "recipient": record.uid})
         except BaseException:
-            self._release(home)
+            self.release(home)
             raise
         return home
 
     async def _seal(self, record: Record, stop: bool) -> bool:
         """Make a layer of what takes the changes; return whether nothing was in the way."""
         home = self._homes[record]
-        lower = await self._compactor.shorten(record, home)
+        lower, base = await self._compactor.shorten(record, home)
         name = self._layers.new_name()
-        sealed = home.next((name, *lower))
+        sealed = home.next((name, *lower), base)
         layer = self._layers.path(name)
-        sealed.make(stat.S_IMODE(home.upper.stat().st_mode))
         try:
             record.notes[_SEALING] = sealed.notes()
             records.save(record)
+            sealed.make(stat.S_IMODE(home.upper.stat().st_mode))
             _ = home.upper.rename(layer)
             order = {"id": record.name, "uid": record.uid, "stop": stop, "stack": sealed.stack()}
             answers, _ = await self._errands.run("seal", order)
@@ -227,7 +263,7 @@ class Captures:
         del record.notes[_SEALING]
         self._hold(sealed)
         self._settle(record, sealed)
-        self._release(home)
+        self.release(home)
         if lower != home.lower:
             self._compactor.forget(record)
         records.save(record)
@@ -258,23 +294,31 @@ class Captures:
         return name
 
     async def _size(
-        self, layers: tuple[str, ...], own: tuple[str, ...], owner: int | None, estimate: int
+        self, snapshot_id: str, layers: tuple[str, ...], own: tuple[str, ...], owner: int | None
     ) -> SnapshotSize:
-        for name in layers:
-            if name not in self._sizes:
-                self._sizes[name] = asyncio.create_task(self._measure(name, owner))
-        tasks = {name: self._sizes[name] for name in layers}
-        _ = await asyncio.wait(tasks.values(), timeout=_MOMENT)
-        sizes = {name: task.result() if task.done() else estimate for name, task in tasks.items()}
-        return SnapshotSize(sum(sizes[name] for name in own), sum(sizes.values()))
-
-    async def _measure(self, name: str, owner: int | None) -> int:
-        order = {"source": str(self._layers.path(name)), "owner": owner}
+        self._layers.hold(layers)
         try:
-            answers, _ = await self._errands.run("measure", order)
-        except EngineError:  # it has been removed, or the engine ends
-            return 0
-        return wire.integer(answers[-1], "bytes")
+            total = await self._count(layers, owner)
+            return SnapshotSize((await self._count(own, owner)).size, total.size)
+        except EngineError:
+            self._layers.forget(snapshot_id)
+            raise
+        finally:
+            self._layers.release(layers)
+
+    async def _count(self, layers: tuple[str, ...], owner: int | None) -> Extent:
+        """Count what layers take, each of them once in its life."""
+        for name in layers:
+            task = self._extents.get(name)
+            if task is None or (task.done() and (task.cancelled() or task.exception())):
+                self._extents[name] = asyncio.create_task(self._measure(name, owner))
+        found = await asyncio.gather(*(asyncio.shield(self._extents[name]) for name in layers))
+        return Extent(sum(each.size for each in found), sum(each.files for each in found))
+
+    async def _measure(self, name: str, owner: int | None) -> Extent:
+        order = {"source": str(self._layers.path(name)), "owner": owner}
+        answers, _ = await self._errands.run("measure", order)
+        return Extent(wire.integer(answers[-1], "bytes"), wire.integer(answers[-1], "files"))
 
     def _settle(self, record: Record, home: Home) -> None:
         self._homes[record] = home
@@ -283,8 +327,11 @@ class Captures:
     def _hold(self, home: Home) -> None:
         self._layers.hold((*home.lower, *home.base))
 
-    def _release(self, home: Home) -> None:
-        self._layers.release((*home.lower, *home.base))
+
+def _look_away(task: asyncio.Task[SnapshotSize]) -> None:
+    """Take note of a failure, for nobody may want to know."""
+    if not task.cancelled():
+        _ = task.exception()
 
 
 def _has_changed(home: Home, layers: Layers) -> bool:

@@ -49,37 +49,36 @@ class Compactor:
 
     def consider(self, record: Record, home: Home) -> None:
         """Begin to merge the layers of a home, if it has too many."""
-        if len(home.lower) > _MANY and record not in self._mergers:
-            run = home.lower[:-1]
+        run = _too_many(home)
+        if run and record not in self._mergers:
             self._layers.hold(run)
             task = asyncio.create_task(self._merge(run, home.owner))
             self._mergers[record] = _Merger(run, task)
 
-    async def shorten(self, record: Record, home: Home) -> tuple[str, ...]:
-        """Return layers that show the same as those of a home and are fewer, if there are any.
+    async def shorten(self, record: Record, home: Home) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return layers, and those to begin with, that show the same as a home's and may be fewer.
 
         Raises:
             EngineError: There are too many, and they cannot be merged.
         """
+        full = len(home.lower) >= _MOST
+        if full:
+            self.consider(record, home)
         merger = self._mergers.get(record)
-        if merger is None:
-            return home.lower
-        if not merger.task.done() and len(home.lower) < _MOST:
-            return home.lower
+        if merger is None or not (merger.task.done() or full):
+            return home.lower, home.base
         try:
             merged = await asyncio.shield(merger.task)
         except (EngineError, OSError) as error:
-            if len(home.lower) >= _MOST:
+            self.forget(record)
+            if full:
                 raise EngineError(
                     f"there are too many snapshots of one sandbox: {error}"
                 ) from error
             _log.warning("layers could not be merged: %s", error)
-            self.forget(record)
-            return home.lower
-        rest = len(home.lower) - len(merger.run) - 1
-        if home.lower[rest:-1] != merger.run:
-            return home.lower
-        return (*home.lower[:rest], merged, home.lower[-1])
+            return home.lower, home.base
+        run = merger.run
+        return _replaced(home.lower, run, merged), _replaced(home.base, run, merged)
 
     def forget(self, record: Record) -> None:
         """Have no more use for what was merged for a sandbox; who uses it holds it."""
@@ -104,3 +103,25 @@ class Compactor:
         self._layers.release(run)
         if not task.cancelled() and task.exception() is None:
             self._layers.release([task.result()])
+
+
+def _too_many(home: Home) -> tuple[str, ...]:
+    """Return what to merge of the layers of a home, if it has many.
+
+    What it began with is never mixed with what it has written, so that this can be counted. The
+    lowest layer, mostly the largest one, is left alone.
+    """
+    own = home.own
+    rest = home.lower[len(own) :]
+    if len(own) > _MANY:
+        return own if rest else own[:-1]
+    return rest[:-1] if len(rest) > _MANY else ()
+
+
+def _replaced(chain: tuple[str, ...], run: tuple[str, ...], merged: str) -> tuple[str, ...]:
+    """Return a chain with one layer in the place of several, if it has those."""
+    for start in range(len(chain) - len(run) + 1):
+        end = start + len(run)
+        if chain[start:end] == run:
+            return (*chain[:start], merged, *chain[end:])
+    return chain

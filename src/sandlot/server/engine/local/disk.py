@@ -28,11 +28,6 @@ class DiskMeter:
         self._expires = 0.0
         self._running: asyncio.Future[int] | None = None
 
-    @property
-    def last(self) -> int:
-        """What was measured last."""
-        return self._value
-
     async def measure(self) -> int:
         """Return the bytes allocated, as they were a few seconds ago at the earliest."""
         if time.monotonic() >= self._expires:

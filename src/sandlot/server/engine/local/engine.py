@@ -272,6 +272,7 @@ class LocalEngine:
         sentry = Sentry(
             record.agent,
             self._archive.captures.home(record).upper,
+            partial(self._archive.captures.sealed, record),
             DiskBounds.of(record.spec),
             memory=None if self._kernel_bounds_memory else record.spec.memory_mb * _MIB,
             group=record.group,
@@ -287,17 +288,20 @@ class LocalEngine:
         self, record: Record, template: Template, snapshot_id: str
     ) -> tuple[AgentClient, Sentry]:
         """Kill all in a sandbox and start it with the files of a snapshot."""
-        home = await self._archive.captures.prepare_rollback(record, snapshot_id)
-
-        async def prepare(_: Record) -> wire.Message:
-            await self._archive.captures.replace(record, home)
-            return self._plan(record, template)
-
+        captures = self._archive.captures
+        home = await captures.prepare_rollback(record, snapshot_id)
         try:
-            await self._keeper.renew(record, prepare)
-        finally:
-            if self._archive.captures.home_of(record) is not home:
-                self._archive.captures.abandon(home)
+            plan = {**self._plan(record, template), **home.plan()}
+            captures.announce(record, home)
+        except BaseException:
+            await captures.abandon(record, home)
+            raise
+        try:
+            await self._keeper.renew(record, plan)
+        except BaseException:
+            captures.release(home)  # its files went with the sandbox
+            raise
+        await captures.replace(record, home)
         try:
             await self._networks.connect(record.spec.network, record.agent)
         except BaseException:

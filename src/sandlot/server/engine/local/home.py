@@ -49,10 +49,20 @@ class Home:
         """The directory that the kernel works in."""
         return self.place / self._name("work")
 
-    def next(self, lower: tuple[str, ...]) -> Home:
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Those of its layers that the sandbox has written itself."""
+        common = 0
+        for one, other in zip(reversed(self.lower), reversed(self.base), strict=False):
+            if one != other:
+                break
+            common += 1
+        return self.lower[: len(self.lower) - common]
+
+    def next(self, lower: tuple[str, ...], base: tuple[str, ...]) -> Home:
         """Return an overlay that can take this one's place in the sandbox."""
         generation = self.generation + 1
-        return Home(self.place, self.layers, self.owner, lower, self.base, generation, plain=False)
+        return Home(self.place, self.layers, self.owner, lower, base, generation, plain=False)
 
     def make(self, mode: int) -> None:
         """Make its directories; the home itself gets this mode.
@@ -80,6 +90,16 @@ class Home:
             # Its user is let in by a mount of this very directory; the way to it stays closed.
             self.place.chmod(0o711)
 
+    def tidy(self) -> None:
+        """Remove the directories of other homes of the same sandbox, which nobody uses.
+
+        Raises:
+            OSError: Something cannot be removed.
+        """
+        for path in self.place.iterdir():
+            if path.name.startswith(("home", "work")) and path not in (self.upper, self.work):
+                removal.remove_tree(str(path))
+
     def remove(self) -> None:
         """Remove what it alone has on the disk.
 
@@ -91,9 +111,9 @@ class Home:
 
     def plan(self) -> wire.Message:
         """Return what the zygote has to know to mount it."""
-        if self.plain:
-            return {"home": str(self.upper), "stack": None}
-        return {"home": str(self.place), "stack": self.stack()}
+        place = self.upper if self.plain else self.place
+        stack = None if self.plain else self.stack()
+        return {"home": str(place), "stack": stack, "generation": self.generation}
 
     def stack(self) -> wire.Message:
         """Return what `guest.overlay` makes it of."""

@@ -206,30 +206,25 @@ class Keeper:
                 raise
         return record
 
-    async def renew(
-        self, record: Record, prepare: Callable[[Record], Awaitable[wire.Message]]
-    ) -> None:
-        """Kill all that runs in a sandbox and start it anew.
+    async def renew(self, record: Record, plan: wire.Message) -> None:
+        """Kill all that runs in a sandbox and start it anew, which cannot be broken off.
 
         Args:
             record: The sandbox, which gets a new agent.
-            prepare: Returns what the zygote has to know; nothing runs in the sandbox by then.
+            plan: What the zygote has to know.
 
         Raises:
             EngineError: It could not be done, and the sandbox is gone.
         """
+        old = record.agent
         try:
             zygote = await self._living_zygote()
-            record.agent.close()
-            ending = zygote.destroy(record.name)
-            if record.group is not None:
-                record.group.release()  # after the kill was sent: nothing in it shall run on
-            await ending
-            plan = await prepare(record)
             mine, theirs = socket_pair()
             with theirs:
                 record.agent = AgentClient(mine)
-                zygote.create(record.name, plan, theirs)
+                zygote.renew(record.name, plan, theirs)
+                if record.group is not None:
+                    record.group.release()  # after the kill was sent: nothing in it shall run on
                 await _wait_ready(record.agent)
         except OSError as error:
             await self.destroy(record.spec.id)
@@ -237,6 +232,8 @@ class Keeper:
         except BaseException:
             await self.destroy(record.spec.id)
             raise
+        finally:
+            old.close()  # earlier, it would end by itself, and the zygote believe it dead
 
     async def send_out(self, order: wire.Message, channel: socket.socket) -> None:
         """Have a fork of the zygote do something; it will answer on the channel.

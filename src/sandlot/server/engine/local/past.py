@@ -43,9 +43,9 @@ class Past:
         """Where the sandbox's own files are on the host."""
         return self._captures.home(self._record).upper
 
-    async def capture(self, snapshot_id: str, *, stop: bool, estimate: int) -> SnapshotSize:
+    async def capture(self, snapshot_id: str, *, stop: bool) -> Awaitable[SnapshotSize]:
         """Make a snapshot; see `Captures.capture`."""
-        return await self._captures.capture(self._record, snapshot_id, stop=stop, estimate=estimate)
+        return await self._captures.capture(self._record, snapshot_id, stop=stop)
 
     def forget(self, snapshot_id: str) -> None:
         """Remove a snapshot that nobody has heard of."""

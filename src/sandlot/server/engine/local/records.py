@@ -43,6 +43,7 @@ class Record:
         uid: User on the host that nothing but this sandbox uses, if it has one.
         group: Its control groups, if it has any.
         notes: What else a next life has to know; JSON only.
+        generation: Which of its homes it began with, if it was taken over.
         farewell: What is to be done when nothing is left of it.
     """
 
@@ -53,6 +54,7 @@ class Record:
     uid: int | None = None
     group: Group | None = None
     notes: dict[str, object] = field(default_factory=dict[str, object])
+    generation: int | None = None
     removal: asyncio.Task[None] | None = None
     farewell: Callable[[], None] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -241,7 +241,7 @@ class LocalSandbox:
             wire.number(message, "cpu_seconds"), wire.integer(message, "memory_bytes"), disk
         )
 
-    async def snapshot(self, snapshot_id: str) -> SnapshotSize:
+    async def snapshot(self, snapshot_id: str) -> Awaitable[SnapshotSize]:
         """Capture the home directory."""
         past = self._require_past()
         task = asyncio.create_task(self._capture(past, snapshot_id))
@@ -252,14 +252,13 @@ class LocalSandbox:
             task.add_done_callback(lambda done: _undo(past, snapshot_id, done))
             raise
 
-    async def _capture(self, past: Past, snapshot_id: str) -> SnapshotSize:
+    async def _capture(self, past: Past, snapshot_id: str) -> Awaitable[SnapshotSize]:
         async with self._turn:
             self._check_alive()
             if not self._paused:
                 await self._freeze()
             try:
-                stop, estimate = self._freezer is None, self._disk.last
-                size = await past.capture(snapshot_id, stop=stop, estimate=estimate)
+                size = await past.capture(snapshot_id, stop=self._freezer is None)
                 if self._sentry is not None:
                     self._sentry.directory = past.directory
                 return size
@@ -315,6 +314,6 @@ class LocalSandbox:
             raise SandboxGoneError("the sandbox has died")
 
 
-def _undo(past: Past, snapshot_id: str, task: asyncio.Task[SnapshotSize]) -> None:
+def _undo(past: Past, snapshot_id: str, task: asyncio.Task[Awaitable[SnapshotSize]]) -> None:
     if not task.cancelled() and task.exception() is None:
         past.forget(snapshot_id)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 from sandlot.server.engine.base import EngineError
@@ -45,6 +45,7 @@ class Sentry:
     Args:
         agent: Its agent.
         directory: Where on the host it stores its files.
+        count_sealed: Counts what it has written that was captured meanwhile, and is elsewhere.
         bounds: How much it may store.
         memory: Bytes of memory that it may use; None where a control group holds that.
         group: Its control groups, if it has any.
@@ -61,11 +62,13 @@ class Sentry:
         self,
         agent: AgentClient,
         directory: Path,
+        count_sealed: Callable[[], Awaitable[Extent]],
         bounds: DiskBounds,
         memory: int | None,
         group: Group | None,
     ) -> None:
         self.directory = directory
+        self._count_sealed = count_sealed
         self.paused = False
         self.low = False
         self.lock = asyncio.Lock()
@@ -253,6 +256,7 @@ class Sentry:
         return Extent(found.size + await self._count_hidden(), found.files, found.exact)
 
     async def _count(self, *, by_force: bool = False) -> Extent:
+        sealed = await self._count_sealed()
         async with _walkers:
             began = time.monotonic()
             directory, most = self.directory, self.quota.most_files
@@ -260,7 +264,7 @@ class Sentry:
             found = await asyncio.to_thread(measure, directory, most_files=most, by_force=by_force)
             self._measured = time.monotonic()
             self._cost = self._measured - began
-        return found
+        return Extent(found.size + sealed.size, found.files + sealed.files, found.exact)
 
     async def _count_hidden(self) -> int:
         """Return the bytes of files that have no name any more but are open."""

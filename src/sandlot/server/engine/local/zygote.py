@@ -42,6 +42,7 @@ class Legacy:
         state: What the last server wrote down there.
         sandboxes: Names of the sandboxes.
         doomed: Names of those that the last server wanted to be killed.
+        generations: Which of their homes those began with that have several in their lives.
         lock: A descriptor for the new one to hold.
     """
 
@@ -49,6 +50,7 @@ class Legacy:
     state: wire.Message
     sandboxes: Sequence[str]
     doomed: Sequence[str]
+    generations: wire.Message
     lock: int
 
 
@@ -139,6 +141,10 @@ class Zygote:
         """Have a sandbox made; its agent will answer on the channel, which is taken over."""
         self._channel.send({"op": "create", "id": name, **plan}, [channel.detach()])
 
+    def renew(self, name: str, plan: wire.Message, channel: socket.socket) -> None:
+        """Have a sandbox killed and made anew; its new agent will answer on the channel."""
+        self._channel.send({"op": "renew", "id": name, **plan}, [channel.detach()])
+
     def errand(self, order: wire.Message, channel: socket.socket) -> None:
         """Have a fork do something; it will answer on the channel, which is taken over."""
         self._channel.send({"op": "errand", **order}, [channel.detach()])
@@ -223,6 +229,7 @@ def _legacy(message: wire.Message, fds: list[int]) -> Legacy:
         state=wire.mapping(message, "state"),
         sandboxes=wire.strings(message, "sandboxes"),
         doomed=wire.strings(message, "doomed"),
+        generations=wire.mapping(message, "generations"),
         lock=fds[0],
     )
 
