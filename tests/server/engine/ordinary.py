@@ -14,7 +14,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from sandlot.server.engine import make_engine
-from sandlot.server.engine.base import Command, SandboxHandle, SandboxSpec
+from sandlot.server.engine.base import Command, Engine, SandboxHandle, SandboxSpec
 
 BOMB = """
 import os, time
@@ -58,6 +58,27 @@ async def write(sandbox: SandboxHandle, path: str, data: bytes) -> None:
     await writer.commit()
 
 
+async def go_back_and_forth(engine: Engine) -> list[object]:
+    """Capture, begin with that, change, compare and go back; return what was seen."""
+    origin = await engine.create(SandboxSpec("origin", "minimal", 1, 64, 8))
+    _ = await run(
+        origin, "sh", "-c", "mkdir d c; echo 1 > d/1; echo 1 > c/1; chmod 0 c; echo a > a"
+    )
+    size = await (await origin.snapshot("s"))
+    fork = await engine.create(SandboxSpec("fork", "minimal", 1, 64, 8, snapshot="s"))
+    look = "cat a; ls d; stat -c %a c; chmod 700 c; cat c/1"
+    seen: list[object] = [size.total_bytes > 0, (await run(fork, "sh", "-c", look))[2]]
+    _ = await run(fork, "sh", "-c", "rm -r d; mkdir d; echo b > b; echo more >> a")
+    seen.append([(each.kind, each.path) for each in (await fork.changes("s")).changes])
+    seen.append((await run(origin, "sh", "-c", look))[2])
+    await fork.rollback("s")
+    seen.append((await run(fork, "sh", "-c", look))[2])
+    for sandbox in (origin, fork):
+        await engine.destroy(sandbox.id)
+    await engine.delete_snapshot("s")
+    return [*seen, await engine.snapshots()]
+
+
 async def main(data_dir: Path, escapes: bytes) -> None:
     engine = make_engine("local", data_dir, outbound_allow=[ip_network(sys.argv[3])])
     await engine.start()
@@ -93,6 +114,7 @@ async def main(data_dir: Path, escapes: bytes) -> None:
     found["resumed"] = str((await run(sandbox, "cat", stat))[2]).split(") ")[1][0]
     await process.close()
     _ = await run(sandbox, "sh", "-c", "mkdir -p a/b; echo x > a/b/c; chmod 0 a/b a")
+    found["snapshots"] = [capabilities.snapshot, await go_back_and_forth(engine)]
     way = await engine.create(SandboxSpec("way", "base-python", 1, 64, 8, network="outbound"))
     found["network"] = list(capabilities.network)
     found["reached"] = await run(way, "python3", "-c", REACH, *sys.argv[3:])

@@ -121,6 +121,12 @@ def test_the_way_out(found: Mapping[str, object]) -> None:
     assert found["reached"] == [0, None, "out\nTrue\nTrue\n"]
 
 
+def test_snapshots(found: Mapping[str, object]) -> None:
+    seen = "a\n1\n0\n1\n"
+    changes = [["modified", "a"], ["added", "b"], ["modified", "c"], ["deleted", "d/1"]]
+    assert found["snapshots"] == ["overlay", [True, seen, changes, seen, seen, []]]
+
+
 def test_nothing_is_left(found: Mapping[str, object]) -> None:
     assert found["left"] == ["other"]
     assert found["after"] == [["lock"], []]
