@@ -211,7 +211,7 @@ async def check_disk(engine: LocalEngine, data_dir: Path) -> None:
     layers = engine._archive.layers
     needed = {*home.lower, *home.base}
     needed |= {name for each in layers.ids for name in layers.get(each).layers}
-    await eventually(lambda: set(os.listdir(data_dir / "layers")) - {"mnt"} == needed)
+    await eventually(lambda: set(os.listdir(data_dir / "layers/all")) - {"mnt"} == needed)
     assert set(os.listdir(data_dir / "snapshots")) == {f"{each}.json" for each in layers.ids}
 
 

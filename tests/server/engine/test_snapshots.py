@@ -60,7 +60,7 @@ async def output(box: Box, script: str) -> str:
 
 
 def layers(box: Box) -> set[str]:
-    return {name for name in os.listdir(box.data_dir / "layers") if name.isdigit()}
+    return {name for name in os.listdir(box.data_dir / "layers/all") if name.isdigit()}
 
 
 TREE = """
@@ -163,7 +163,7 @@ async def test_idle_homes_are_not_copied(open_box: OpenBox) -> None:
         _ = await box.sandbox.snapshot("s1")
         assert not home.exists()
         (layer,) = layers(box)
-        assert (box.data_dir / "layers" / layer / "file").stat().st_ino == inode
+        assert (box.data_dir / "layers/all" / layer / "file").stat().st_ino == inode
         other = await another(box, "other", "s1")
         _ = await other.sandbox.snapshot("s2")
         assert layers(box) == {layer}, "nothing had changed"
@@ -386,7 +386,7 @@ async def test_snapshots_outlive_the_engine(tmp_path: Path) -> None:
             if life == 0:
                 box = Box(engine, await engine.create(spec()), tmp_path / "data")
                 _ = await output(box, "echo x > file")
-                _ = await box.sandbox.snapshot("s1")
+                _ = await (await box.sandbox.snapshot("s1"))
                 _ = await output(box, "echo y > file")
                 continue
             assert await engine.snapshots() == ["s1"]
@@ -412,7 +412,7 @@ async def test_each_sandbox_has_a_user_of_its_own(open_box: OpenBox) -> None:
         assert len(users) == 2
         assert 0 not in users
         _ = await output(other, "echo y > new")
-        uppers = (box.data_dir / "sandboxes/other/home/new", box.data_dir / "layers")
+        uppers = (box.data_dir / "sandboxes/other/home/new", box.data_dir / "layers/all")
         owner = uppers[0].stat().st_uid
         assert owner in users
         assert stat.S_IMODE((box.data_dir).stat().st_mode) == 0o700

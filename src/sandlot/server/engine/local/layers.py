@@ -58,7 +58,8 @@ class Layers:
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         self._durable = durable
-        self.directory = path / "layers"
+        self._private = path / "layers"
+        self.directory = self._private / "all"
         self._manifests = path / "snapshots"
         self._snapshots: dict[str, Snapshot] = {}
         self._uses: Counter[str] = Counter()
@@ -83,9 +84,10 @@ class Layers:
         Raises:
             OSError: It cannot be read.
         """
-        for directory in (self.directory, self._manifests):
+        for directory in (self._private, self.directory, self._manifests):
             directory.mkdir(mode=0o700, exist_ok=True)
-        # Sandboxes are let in by a mount of this directory, never along the path to it.
+        # Sandboxes are let in by a mount of this directory, never along the path to it, which is
+        # closed to everybody else on this machine.
         self.directory.chmod(0o711)
         self.nothing.mkdir(mode=0o700, exist_ok=True)
         self._boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
@@ -118,7 +120,7 @@ class Layers:
 
     def tidy(self) -> None:
         """Remove the directories, if nothing is in them."""
-        for directory in (self.nothing, self.directory, self._manifests):
+        for directory in (self.nothing, self.directory, self._private, self._manifests):
             with contextlib.suppress(OSError):
                 directory.rmdir()
 
