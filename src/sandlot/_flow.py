@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+import pydantic
 
 from . import errors
 from ._failures import from_response
 
 if TYPE_CHECKING:
-    from .models import Capabilities
+    from . import models
 
 T = TypeVar("T")
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -116,7 +116,7 @@ Flow: TypeAlias = Generator[Step, Any, T]
 class Server:
     """What a client knows about its server."""
 
-    capabilities: Capabilities | None = None
+    capabilities: models.Capabilities | None = None
     """None for a server that cannot say, which has none of the additions to the protocol."""
     asked: bool = False
 
@@ -181,7 +181,7 @@ def decode(kind: type[T], request: Request, response: Response) -> T:
     """Read the JSON of a response as a `kind`."""
     try:
         result: T = _adapter(kind).validate_json(response.content)
-    except ValidationError as exc:
+    except pydantic.ValidationError as exc:
         raise errors.UnexpectedResponseError(
             f"{request.method} {request.path}: the answer does not match the contract:"
             f" {explain(exc)}",
@@ -191,18 +191,18 @@ def decode(kind: type[T], request: Request, response: Response) -> T:
     return result
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: pydantic.ValidationError) -> str:
     """Say in a line what is wrong, without quoting it: there may be secrets in it."""
     problems = error.errors(include_input=False, include_url=False)
     said = [": ".join([*map(str, problem["loc"]), problem["msg"]]) for problem in problems[:10]]
     return "; ".join(said)
 
 
-_adapters: dict[Any, TypeAdapter[Any]] = {}
+_adapters: dict[Any, pydantic.TypeAdapter[Any]] = {}
 
 
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
     adapter = _adapters.get(kind)
     if adapter is None:
-        adapter = _adapters[kind] = TypeAdapter(kind)
+        adapter = _adapters[kind] = pydantic.TypeAdapter(kind)
     return adapter

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from . import models
 from ._endpoints import LocalServer, endpoint
 from ._operations import meta
 from ._retry import Retry
 from ._transport import AsyncTransport, Transport
 from .config import Config
-from .models import Capabilities, Health
 from .resources.api_keys import ApiKeys, AsyncApiKeys
 from .resources.audit import AsyncAudit, Audit
 from .resources.auth import AsyncAuth, Auth
@@ -138,11 +138,11 @@ class Client:
         """Address of the server; None for one of its own that has not started yet."""
         return self._transport.base_url
 
-    def health(self) -> Health:
+    def health(self) -> models.Health:
         """Ask whether the server is up."""
         return self._transport.run(meta.health())
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self) -> models.Capabilities:
         """Ask what the server can do, and how it isolates sandboxes.
 
         Raises:
@@ -317,11 +317,11 @@ class AsyncClient:
         """Address of the server; None for one of its own that has not started yet."""
         return self._transport.base_url
 
-    async def health(self) -> Health:
+    async def health(self) -> models.Health:
         """Ask whether the server is up."""
         return await self._transport.run(meta.health())
 
-    async def capabilities(self) -> Capabilities:
+    async def capabilities(self) -> models.Capabilities:
         """Ask what the server can do, and how it isolates sandboxes.
 
         Raises:

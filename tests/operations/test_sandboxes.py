@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandlot import models
 from sandlot._flow import Pause, Request, Response, Server
 from sandlot._operations import sandboxes
 from sandlot.errors import (
@@ -383,5 +384,5 @@ def test_a_redirect_is_not_an_answer(play: Play) -> None:
 
 
 def _info() -> dict[str, Any]:
-    body: dict[str, Any] = sandboxes.SandboxInfo.model_validate_json(info().content).to_dict()
+    body: dict[str, Any] = models.SandboxInfo.model_validate_json(info().content).to_dict()
     return body

@@ -28,6 +28,12 @@ def test_a_blocking_client_needs_neither_asyncio_nor_websockets() -> None:
     assert not lazy & modules
 
 
+def test_a_client_needs_no_models_before_its_first_call() -> None:
+    modules = imported_by("import sandlot; sandlot.Client, sandlot.AsyncClient, sandlot.Sandbox")
+    assert "sandlot.models" in modules
+    assert not {"sandlot.models._generated", "pydantic.fields", "pydantic.main"} & modules
+
+
 def test_the_models_need_no_http_client() -> None:
     modules = imported_by("import sandlot.models; sandlot.models.SandboxInfo")
     assert not {"httpx", "websockets", "ssl"} & modules

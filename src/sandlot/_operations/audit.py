@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from .. import models
 from .._flow import Flow, Request, fetch
 from ..errors import InvalidArgumentError
-from ..models import AuditEntry, AuditPage
 from . import arguments
 from .identity import identifier
 
@@ -43,7 +43,7 @@ class Place:
     seen: frozenset[str] = _NONE
 
 
-Fetched: TypeAlias = tuple[list[AuditEntry], str | None, Place]
+Fetched: TypeAlias = "tuple[list[models.AuditEntry], str | None, Place]"
 
 
 def place(
@@ -90,7 +90,9 @@ def page(where: Place) -> Flow[Fetched]:
     return items, following, replace(where, cursor=following, seen=seen)
 
 
-def _behind(where: Place, time: str, row_id: str) -> Flow[tuple[AuditPage, list[AuditEntry]]]:
+def _behind(
+    where: Place, time: str, row_id: str
+) -> Flow[tuple[models.AuditPage, list[models.AuditEntry]]]:
     """Return a page with a row of this second on it, and what comes behind that row."""
     second = datetime.fromisoformat(time)
     # One more, so that there is room for another beside that row.
@@ -115,19 +117,19 @@ def _behind(where: Place, time: str, row_id: str) -> Flow[tuple[AuditPage, list[
     return found, found.items
 
 
-def _at(where: Place, second: datetime, moment: float) -> Flow[AuditPage]:
+def _at(where: Place, second: datetime, moment: float) -> Flow[models.AuditPage]:
     time = second + timedelta(seconds=moment)
     text = time.isoformat(timespec="microseconds").replace("+00:00", "Z")
     return _ask(where, text, None)
 
 
-def _ask(where: Place, before: str | None, before_id: str | None) -> Flow[AuditPage]:
+def _ask(where: Place, before: str | None, before_id: str | None) -> Flow[models.AuditPage]:
     params = dict(where.filters)
     if before is not None:
         params["before"] = before
     if before_id is not None:
         params["before_id"] = before_id
-    return fetch(AuditPage, Request("GET", _ROOT, params=params))
+    return fetch(models.AuditPage, Request("GET", _ROOT, params=params))
 
 
 def _words(value: Any, name: str) -> str | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from .. import models
 from .._flow import KEY_HEADER, Flow, Request, Server, decode, execute, fetch, path, send
 from ..errors import InvalidArgumentError
-from ..models import Channel, Delivery
 from . import arguments, meta
 
 _ROOT = "/v1/channels"
@@ -24,7 +24,7 @@ def create(
     provider: str,
     config: Mapping[str, str],
     events: Sequence[str],
-) -> Flow[Channel]:
+) -> Flow[models.Channel]:
     """Make a channel."""
     body = {
         "name": arguments.filled_text(name, "name"),
@@ -35,20 +35,20 @@ def create(
     # Original servers ignore the key, and would refuse the second for having the first one's name.
     known = (yield from meta.known(server)) is not None
     headers = {KEY_HEADER: uuid4().hex} if known else {}
-    return (yield from fetch(Channel, Request("POST", _ROOT, body, headers=headers)))
+    return (yield from fetch(models.Channel, Request("POST", _ROOT, body, headers=headers)))
 
 
-def list_all() -> Flow[list[Channel]]:
+def list_all() -> Flow[list[models.Channel]]:
     """List channels."""
-    return fetch(list[Channel], Request("GET", _ROOT))
+    return fetch(list[models.Channel], Request("GET", _ROOT))
 
 
-def get(channel_id: str) -> Flow[Channel]:
+def get(channel_id: str) -> Flow[models.Channel]:
     """Look up a channel."""
-    return fetch(Channel, Request("GET", _at(channel_id)))
+    return fetch(models.Channel, Request("GET", _at(channel_id)))
 
 
-def update(channel_id: str, name: str | None, events: Sequence[str] | None) -> Flow[Channel]:
+def update(channel_id: str, name: str | None, events: Sequence[str] | None) -> Flow[models.Channel]:
     """Change a channel; the server wants all that can be changed, so what is left out is asked."""
     address = _at(channel_id)
     new_name = None if name is None else arguments.filled_text(name, "name")
@@ -60,7 +60,7 @@ def update(channel_id: str, name: str | None, events: Sequence[str] | None) -> F
         new_name = now.name if new_name is None else new_name
         new_events = now.events if new_events is None else new_events
     body = {"name": new_name, "events": new_events}
-    return (yield from fetch(Channel, Request("PATCH", address, body, harmless=True)))
+    return (yield from fetch(models.Channel, Request("PATCH", address, body, harmless=True)))
 
 
 def delete(channel_id: str) -> Flow[None]:
@@ -68,9 +68,11 @@ def delete(channel_id: str) -> Flow[None]:
     return execute(Request("DELETE", _at(channel_id)))
 
 
-def rotate_config(channel_id: str, config: Mapping[str, str]) -> Flow[Channel]:
+def rotate_config(channel_id: str, config: Mapping[str, str]) -> Flow[models.Channel]:
     """Replace the configuration of a channel."""
-    return fetch(Channel, Request("PUT", _at(channel_id, "config"), {"config": _config(config)}))
+    return fetch(
+        models.Channel, Request("PUT", _at(channel_id, "config"), {"config": _config(config)})
+    )
 
 
 def test(provider: str, config: Mapping[str, str]) -> Flow[None]:
@@ -81,7 +83,7 @@ def test(provider: str, config: Mapping[str, str]) -> Flow[None]:
 
 def deliveries(
     server: Server, channel_id: str, *, status: str | None, limit: int | None, cursor: str | None
-) -> Flow[tuple[list[Delivery], str | None]]:
+) -> Flow[tuple[list[models.Delivery], str | None]]:
     """List deliveries; return them and the cursor of the next page."""
     address = _at(channel_id, "deliveries")
     params = arguments.without_none(status=arguments.optional_text(status, "status"))
@@ -92,7 +94,7 @@ def deliveries(
     yield from meta.require(server, "lists of deliveries", "channels.deliveries")
     request = Request("GET", address, params=params)
     response = yield from send(request)
-    found = decode(list[Delivery], request, response)
+    found = decode(list[models.Delivery], request, response)
     return found, response.headers.get("x-next-cursor")
 
 

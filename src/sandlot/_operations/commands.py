@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .. import models
 from .._flow import Flow, Request, Server, fetch, send
 from ..errors import (
     AgentError,
@@ -16,7 +17,6 @@ from ..errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
-from ..models import ExecResponse
 from ..results import ExecResult
 from . import arguments, meta, sandboxes
 
@@ -128,7 +128,7 @@ def execute(server: Server, sandbox_id: str, command: Command, *, check: bool) -
         body |= _stdin_fields(command.stdin)
     wait = (command.timeout_sec or _DEFAULT_TIMEOUT) + _MARGIN
     try:
-        answer = yield from fetch(ExecResponse, Request("POST", where, body, timeout=wait))
+        answer = yield from fetch(models.ExecResponse, Request("POST", where, body, timeout=wait))
     except AgentError as exc:
         # An original server has no code of its own for this (wrenn: 502 agent_error).
         if "deadline" in exc.message.lower() or "timed out" in exc.message.lower():
@@ -167,7 +167,7 @@ def _stdin_fields(data: bytes) -> dict[str, str]:
         return {"stdin": base64.b64encode(data).decode(), "stdin_encoding": "base64"}
 
 
-def _result(answer: ExecResponse) -> ExecResult:
+def _result(answer: models.ExecResponse) -> ExecResult:
     raw_stdout = raw_stderr = None
     stdout, stderr = answer.stdout, answer.stderr
     match answer.encoding:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from .. import models
 from .._flow import Flow, Request, Server, execute, fetch, path
 from ..errors import InvalidArgumentError
-from ..models import ApiKey, AuthSession, Member, Team, TeamDetail, UserMatch
 from . import arguments, meta
 
 _KEYS = "/v1/api-keys"
@@ -18,32 +18,32 @@ _ROLES = ("owner", "admin", "member")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
-def sign_up(email: str, password: str, name: str) -> Flow[AuthSession]:
+def sign_up(email: str, password: str, name: str) -> Flow[models.AuthSession]:
     """Make a user."""
     body = {
         "email": arguments.filled_text(email, "email"),
         "password": _password(password),
         "name": arguments.filled_text(name, "name"),
     }
-    return fetch(AuthSession, Request("POST", "/v1/auth/signup", body))
+    return fetch(models.AuthSession, Request("POST", "/v1/auth/signup", body))
 
 
-def log_in(email: str, password: str) -> Flow[AuthSession]:
+def log_in(email: str, password: str) -> Flow[models.AuthSession]:
     """Get a token."""
     body = {"email": arguments.filled_text(email, "email"), "password": _password(password)}
-    return fetch(AuthSession, Request("POST", "/v1/auth/login", body))
+    return fetch(models.AuthSession, Request("POST", "/v1/auth/login", body))
 
 
-def switch_team(team_id: str) -> Flow[AuthSession]:
+def switch_team(team_id: str) -> Flow[models.AuthSession]:
     """Get a token for another team."""
     body = {"team_id": identifier(team_id, "team")}
-    return fetch(AuthSession, Request("POST", "/v1/auth/switch-team", body, harmless=True))
+    return fetch(models.AuthSession, Request("POST", "/v1/auth/switch-team", body, harmless=True))
 
 
-def search_users(email: str) -> Flow[list[UserMatch]]:
+def search_users(email: str) -> Flow[list[models.UserMatch]]:
     """Find users by the beginning of their address."""
     params = {"email": arguments.filled_text(email, "email")}
-    return fetch(list[UserMatch], Request("GET", "/v1/users/search", params=params))
+    return fetch(list[models.UserMatch], Request("GET", "/v1/users/search", params=params))
 
 
 def create_key(
@@ -51,7 +51,7 @@ def create_key(
     name: str | None,
     scopes: Sequence[str] | None,
     expires_at: datetime | None,
-) -> Flow[ApiKey]:
+) -> Flow[models.ApiKey]:
     """Make an API key."""
     body = arguments.without_none(
         name=arguments.optional_text(name, "name"),
@@ -60,12 +60,12 @@ def create_key(
     )
     if scopes is not None or expires_at is not None:
         yield from meta.require(server, "scopes and expiry of API keys", "api_keys.scopes")
-    return (yield from fetch(ApiKey, Request("POST", _KEYS, body)))
+    return (yield from fetch(models.ApiKey, Request("POST", _KEYS, body)))
 
 
-def list_keys() -> Flow[list[ApiKey]]:
+def list_keys() -> Flow[list[models.ApiKey]]:
     """List API keys."""
-    return fetch(list[ApiKey], Request("GET", _KEYS))
+    return fetch(list[models.ApiKey], Request("GET", _KEYS))
 
 
 def delete_key(key_id: str) -> Flow[None]:
@@ -73,20 +73,20 @@ def delete_key(key_id: str) -> Flow[None]:
     return execute(Request("DELETE", path(_KEYS + "/{}", identifier(key_id, "API key"))))
 
 
-def list_teams() -> Flow[list[Team]]:
+def list_teams() -> Flow[list[models.Team]]:
     """List teams."""
-    return fetch(list[Team], Request("GET", _TEAMS))
+    return fetch(list[models.Team], Request("GET", _TEAMS))
 
 
-def create_team(name: str) -> Flow[Team]:
+def create_team(name: str) -> Flow[models.Team]:
     """Make a team."""
     body = {"name": arguments.filled_text(name, "name")}
-    return fetch(Team, Request("POST", _TEAMS, body))
+    return fetch(models.Team, Request("POST", _TEAMS, body))
 
 
-def get_team(team_id: str) -> Flow[TeamDetail]:
+def get_team(team_id: str) -> Flow[models.TeamDetail]:
     """Look up a team."""
-    return fetch(TeamDetail, Request("GET", _team(team_id)))
+    return fetch(models.TeamDetail, Request("GET", _team(team_id)))
 
 
 def rename_team(team_id: str, name: str) -> Flow[None]:
@@ -101,15 +101,15 @@ def delete_team(team_id: str, *, force: bool) -> Flow[None]:
     return execute(Request("DELETE", _team(team_id), params=params))
 
 
-def list_members(team_id: str) -> Flow[list[Member]]:
+def list_members(team_id: str) -> Flow[list[models.Member]]:
     """List the members of a team."""
-    return fetch(list[Member], Request("GET", _team(team_id, "members")))
+    return fetch(list[models.Member], Request("GET", _team(team_id, "members")))
 
 
-def add_member(team_id: str, email: str) -> Flow[Member]:
+def add_member(team_id: str, email: str) -> Flow[models.Member]:
     """Add a user to a team."""
     body = {"email": arguments.filled_text(email, "email")}
-    return fetch(Member, Request("POST", _team(team_id, "members"), body))
+    return fetch(models.Member, Request("POST", _team(team_id, "members"), body))
 
 
 def update_role(team_id: str, user_id: str, role: str) -> Flow[None]:

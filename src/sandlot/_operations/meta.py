@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from .. import models
 from .._flow import KEY_HEADER, Flow, Method, Request, Response, Server, fetch, send
 from ..errors import InvalidArgumentError, NotFoundError, UnexpectedResponseError, UnsupportedError
-from ..models import Capabilities, Health
 from . import arguments
 
 _METHODS: dict[str, Method] = {
@@ -21,12 +21,12 @@ _METHODS: dict[str, Method] = {
 }
 
 
-def health() -> Flow[Health]:
+def health() -> Flow[models.Health]:
     """Ask whether the server is up."""
-    return fetch(Health, Request("GET", "/health"))
+    return fetch(models.Health, Request("GET", "/health"))
 
 
-def capabilities(server: Server) -> Flow[Capabilities]:
+def capabilities(server: Server) -> Flow[models.Capabilities]:
     """Ask what the server can do."""
     yield from _learn(server)
     if server.capabilities is None:
@@ -37,7 +37,7 @@ def capabilities(server: Server) -> Flow[Capabilities]:
     return server.capabilities
 
 
-def known(server: Server) -> Flow[Capabilities | None]:
+def known(server: Server) -> Flow[models.Capabilities | None]:
     """Return what the server can do, asking it only the first time; None for an original one."""
     if not server.asked:
         yield from _learn(server)
@@ -109,7 +109,9 @@ def _content(response: Response) -> Any:
 
 def _learn(server: Server) -> Flow[None]:
     try:
-        server.capabilities = yield from fetch(Capabilities, Request("GET", "/v1/capabilities"))
+        server.capabilities = yield from fetch(
+            models.Capabilities, Request("GET", "/v1/capabilities")
+        )
     except NotFoundError:
         server.capabilities = None
     server.asked = True

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from .. import models
 from .._flow import Flow, Request, Response, Server, decode, fetch, send
 from ..errors import APIError, InvalidArgumentError, SandlotError
-from ..models import SandboxInfo, StopFailure, StopReport
 from . import arguments, meta, sandboxes
 
 _MANY = "/v1/sandboxes/stop"
@@ -18,21 +18,21 @@ _STOP_TIMEOUT = 90.0
 
 def stop_many(
     server: Server, sandbox_ids: Iterable[str], *, save_state: bool = False
-) -> Flow[StopReport]:
+) -> Flow[models.StopReport]:
     """Destroy sandboxes, or pause them; say which could not be."""
     if isinstance(sandbox_ids, str):
         raise InvalidArgumentError("sandbox_ids must be several ids, not a str")
     wanted = [arguments.sandbox_id(each) for each in sandbox_ids]
     if not wanted:
-        return StopReport(stopped=[], failed=[])
+        return models.StopReport(stopped=[], failed=[])
     capabilities = yield from meta.known(server)
     if capabilities is None or "sandboxes.stop" not in capabilities.features:
         return (yield from _stop_one_by_one(wanted, save_state))
-    whole = StopReport(stopped=[], failed=[])
+    whole = models.StopReport(stopped=[], failed=[])
     for start in range(0, len(wanted), _BATCH):
         body = {"sandbox_ids": wanted[start : start + _BATCH], "save_state": save_state}
         request = Request("POST", _MANY, body, harmless=True, timeout=_STOP_TIMEOUT)
-        report = yield from fetch(StopReport, request)
+        report = yield from fetch(models.StopReport, request)
         whole.stopped.extend(report.stopped)
         whole.failed.extend(report.failed)
     return whole
@@ -47,7 +47,7 @@ def reap(
     inactive_for: float | None,
     status: str | None,
     dry_run: bool,
-) -> Flow[list[SandboxInfo]]:
+) -> Flow[list[models.SandboxInfo]]:
     """Destroy the sandboxes that all filters fit; return them."""
     age = arguments.seconds(older_than, "older_than")
     rest = arguments.seconds(inactive_for, "inactive_for")
@@ -81,7 +81,7 @@ def reap(
 
 def _list(
     server: Server, labels: Mapping[str, str] | None, name: str | None, status: str | None
-) -> Flow[tuple[Response, list[SandboxInfo]]]:
+) -> Flow[tuple[Response, list[models.SandboxInfo]]]:
     params = arguments.without_none(name=arguments.optional_text(name, "name"))
     for key, value in (labels or {}).items():
         params[f"metadata.{key}"] = value
@@ -91,11 +91,11 @@ def _list(
         params["status"] = arguments.filled_text(status, "status")
     request = Request("GET", "/v1/sandboxes", params=params)
     response = yield from send(request)
-    return response, decode(list[SandboxInfo], request, response)
+    return response, decode(list[models.SandboxInfo], request, response)
 
 
-def _stop_one_by_one(wanted: list[str], save_state: bool) -> Flow[StopReport]:
-    report = StopReport(stopped=[], failed=[])
+def _stop_one_by_one(wanted: list[str], save_state: bool) -> Flow[models.StopReport]:
+    report = models.StopReport(stopped=[], failed=[])
     for sandbox_id in wanted:
         try:
             if save_state:
@@ -103,7 +103,7 @@ def _stop_one_by_one(wanted: list[str], save_state: bool) -> Flow[StopReport]:
             else:
                 yield from sandboxes.destroy(sandbox_id)
         except APIError as exc:
-            failure = StopFailure(id=sandbox_id, code=exc.code, message=str(exc))
+            failure = models.StopFailure(id=sandbox_id, code=exc.code, message=str(exc))
             report.failed.append(failure)
         else:
             report.stopped.append(sandbox_id)

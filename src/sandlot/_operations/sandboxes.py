@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from pydantic import ValidationError
+import pydantic
 
+from .. import models
 from .._flow import (
     KEY_HEADER,
     Flow,
@@ -37,7 +38,6 @@ from ..errors import (
     SandlotError,
     TransportError,
 )
-from ..models import CreateSandboxRequest, Lease, SandboxInfo, SandboxMetrics, SandboxStats
 from . import arguments, meta
 
 _ROOT = "/v1/sandboxes"
@@ -65,7 +65,7 @@ _FEATURES = {
 class Creation:
     """What came of asking for a sandbox: a new one, or one that was there."""
 
-    info: SandboxInfo
+    info: models.SandboxInfo
     is_new: bool
 
 
@@ -155,7 +155,7 @@ def list_page(
     metadata: Mapping[str, str] | None,
     limit: int | None,
     cursor: str | None,
-) -> Flow[tuple[list[SandboxInfo], str | None]]:
+) -> Flow[tuple[list[models.SandboxInfo], str | None]]:
     """List sandboxes; return them and the cursor of the next page."""
     params = arguments.without_none(
         status=arguments.optional_text(status, "status"),
@@ -172,22 +172,22 @@ def list_page(
         params["cursor"] = arguments.text(cursor, "cursor")
     request = Request("GET", _ROOT, params=params)
     response = yield from send(request)
-    infos = decode(list[SandboxInfo], request, response)
+    infos = decode(list[models.SandboxInfo], request, response)
     return infos, response.headers.get("x-next-cursor")
 
 
-def get_stats(range: str | None) -> Flow[SandboxStats]:
+def get_stats(range: str | None) -> Flow[models.SandboxStats]:
     """Ask how much the team runs."""
     params = arguments.without_none(range=arguments.optional_text(range, "range"))
-    return fetch(SandboxStats, Request("GET", f"{_ROOT}/stats", params=params))
+    return fetch(models.SandboxStats, Request("GET", f"{_ROOT}/stats", params=params))
 
 
-def get(sandbox_id: str) -> Flow[SandboxInfo]:
+def get(sandbox_id: str) -> Flow[models.SandboxInfo]:
     """Look up a sandbox."""
-    return fetch(SandboxInfo, Request("GET", at(sandbox_id)))
+    return fetch(models.SandboxInfo, Request("GET", at(sandbox_id)))
 
 
-def connect(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
+def connect(server: Server, id_or_name: str) -> Flow[models.SandboxInfo]:
     """Find a sandbox and make it run if it is paused."""
     return (yield from _woken((yield from _find(server, id_or_name))))
 
@@ -204,7 +204,7 @@ def ping(sandbox_id: str) -> Flow[None]:
     return execute(Request("POST", at(sandbox_id, "ping"), harmless=True))
 
 
-def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[Lease]:
+def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[models.Lease]:
     """Begin a new period of the lease of a sandbox.
 
     Args:
@@ -214,7 +214,7 @@ def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[Lease]
     again = timeout is None
     request = Request("POST", at(sandbox_id, "lease"), harmless=again, timeout=timeout)
     try:
-        return (yield from fetch(Lease, request))
+        return (yield from fetch(models.Lease, request))
     except ConflictError as exc:
         info = yield from get(sandbox_id)
         if info.status not in _GONE:
@@ -225,25 +225,27 @@ def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[Lease]
         ) from exc
 
 
-def suspend(sandbox_id: str) -> Flow[SandboxInfo]:
+def suspend(sandbox_id: str) -> Flow[models.SandboxInfo]:
     """Freeze a sandbox."""
     request = Request("POST", at(sandbox_id, "pause"), timeout=_BOOT_TIMEOUT)
-    return fetch(SandboxInfo, request)
+    return fetch(models.SandboxInfo, request)
 
 
-def resume(sandbox_id: str) -> Flow[SandboxInfo]:
+def resume(sandbox_id: str) -> Flow[models.SandboxInfo]:
     """Thaw a sandbox."""
     request = Request("POST", at(sandbox_id, "resume"), timeout=_BOOT_TIMEOUT)
-    return fetch(SandboxInfo, request)
+    return fetch(models.SandboxInfo, request)
 
 
-def metrics(sandbox_id: str, range: str | None) -> Flow[SandboxMetrics]:
+def metrics(sandbox_id: str, range: str | None) -> Flow[models.SandboxMetrics]:
     """Ask for the use of resources over time."""
     params = arguments.without_none(range=arguments.optional_text(range, "range"))
-    return fetch(SandboxMetrics, Request("GET", at(sandbox_id, "metrics"), params=params))
+    return fetch(models.SandboxMetrics, Request("GET", at(sandbox_id, "metrics"), params=params))
 
 
-def wait_ready(sandbox_id: str, *, timeout: float = 30, interval: float = 0.2) -> Flow[SandboxInfo]:
+def wait_ready(
+    sandbox_id: str, *, timeout: float = 30, interval: float = 0.2
+) -> Flow[models.SandboxInfo]:
     """Wait until a sandbox runs."""
     limit = arguments.seconds(timeout, "timeout")
     started = yield from now()
@@ -271,8 +273,8 @@ def at(sandbox_id: str, *more: str) -> str:
 
 def _creation(**fields: Any) -> dict[str, Any]:
     try:
-        model = CreateSandboxRequest.model_validate(fields, strict=True)
-    except ValidationError as exc:
+        model = models.CreateSandboxRequest.model_validate(fields, strict=True)
+    except pydantic.ValidationError as exc:
         raise InvalidArgumentError(explain(exc)) from None
     return model.to_dict()
 
@@ -288,11 +290,12 @@ def _ask(request: Request) -> Flow[Creation]:
     response = yield from send(request)
     may_exist = request.body.get("if_exists") == "get"
     return Creation(
-        decode(SandboxInfo, request, response), is_new=not may_exist or response.status != 200
+        decode(models.SandboxInfo, request, response),
+        is_new=not may_exist or response.status != 200,
     )
 
 
-def _woken(info: SandboxInfo) -> Flow[SandboxInfo]:
+def _woken(info: models.SandboxInfo) -> Flow[models.SandboxInfo]:
     """Make a sandbox run if it is paused."""
     if info.status == "paused":
         try:
@@ -324,13 +327,13 @@ def _delete(request: Request) -> Flow[None]:
             raise
 
 
-def _find(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
+def _find(server: Server, id_or_name: str) -> Flow[models.SandboxInfo]:
     if _FULL_ID.fullmatch(arguments.filled_text(id_or_name, "id_or_name")):
         return (yield from get(id_or_name))
     if (yield from meta.known(server)) is None:
         return (yield from get(id_or_name))
     request = Request("GET", _ROOT, params={"name": id_or_name})
-    found = yield from fetch(list[SandboxInfo], request)
+    found = yield from fetch(list[models.SandboxInfo], request)
     if not found:
         raise NotFoundError(
             f"There is no live sandbox named {id_or_name!r}", code="not_found", status_code=404
@@ -338,7 +341,7 @@ def _find(server: Server, id_or_name: str) -> Flow[SandboxInfo]:
     return found[0]
 
 
-def _refuse_hopeless(info: SandboxInfo) -> None:
+def _refuse_hopeless(info: models.SandboxInfo) -> None:
     """Raise if a sandbox will not run by waiting."""
     why = f": {info.status_reason}" if info.status_reason else ""
     match info.status:

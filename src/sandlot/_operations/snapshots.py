@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from .. import models
 from .._flow import KEY_HEADER, Flow, Request, Server, Undo, execute, fetch, path
 from ..errors import APIError, InvalidArgumentError, NotFoundError, SandlotError, TransportError
-from ..models import Changes, Checkpoint, SandboxInfo, SnapshotInfo
 from . import arguments, meta
 from .sandboxes import at, destroy
 
@@ -24,7 +24,7 @@ _MOST_CHARACTERS = 255
 
 def create(
     server: Server, sandbox_id: str, name: str | None, *, overwrite: bool
-) -> Flow[SnapshotInfo]:
+) -> Flow[models.SnapshotInfo]:
     """Keep the files of a sandbox as a template for others."""
     body = arguments.without_none(
         sandbox_id=arguments.sandbox_id(sandbox_id), name=_optional_name(name)
@@ -33,20 +33,20 @@ def create(
     # Original servers ignore the key, and would do it twice.
     headers = _key() if (yield from meta.known(server)) is not None else {}
     request = Request("POST", _ROOT, body, params, headers=headers, timeout=_TIMEOUT)
-    return (yield from fetch(SnapshotInfo, request))
+    return (yield from fetch(models.SnapshotInfo, request))
 
 
-def list_all(kind: str | None) -> Flow[list[SnapshotInfo]]:
+def list_all(kind: str | None) -> Flow[list[models.SnapshotInfo]]:
     """List templates."""
     params = arguments.without_none(type=arguments.optional_text(kind, "type"))
-    return fetch(list[SnapshotInfo], Request("GET", _ROOT, params=params))
+    return fetch(list[models.SnapshotInfo], Request("GET", _ROOT, params=params))
 
 
-def get(server: Server, name: str) -> Flow[SnapshotInfo]:
+def get(server: Server, name: str) -> Flow[models.SnapshotInfo]:
     """Look up a template."""
     wanted = _name(name)
     if (yield from meta.known(server)) is not None:
-        return (yield from fetch(SnapshotInfo, Request("GET", path(_ROOT + "/{}", wanted))))
+        return (yield from fetch(models.SnapshotInfo, Request("GET", path(_ROOT + "/{}", wanted))))
     for info in (yield from list_all(None)):  # original servers have no such path
         if info.name == wanted:
             return info
@@ -58,7 +58,7 @@ def delete(name: str) -> Flow[None]:
     return execute(Request("DELETE", path(_ROOT + "/{}", _name(name))))
 
 
-def fork(server: Server, sandbox_id: str, count: int) -> Flow[list[SandboxInfo]]:
+def fork(server: Server, sandbox_id: str, count: int) -> Flow[list[models.SandboxInfo]]:
     """Make forks of a sandbox; whatever happens on the way, none is left behind."""
     number = _count(count)
     address = at(sandbox_id, "fork")
@@ -66,7 +66,7 @@ def fork(server: Server, sandbox_id: str, count: int) -> Flow[list[SandboxInfo]]
     request = Request("POST", address, {"count": number}, headers=_key(), timeout=_TIMEOUT)
     yield Undo(lambda: _undo_fork(request))
     try:
-        infos = yield from fetch(list[SandboxInfo], request)
+        infos = yield from fetch(list[models.SandboxInfo], request)
     except (TransportError, APIError) as exc:
         lost = isinstance(exc, TransportError) or exc.code == "unknown"
         if lost and exc.outcome == "unknown":
@@ -75,7 +75,7 @@ def fork(server: Server, sandbox_id: str, count: int) -> Flow[list[SandboxInfo]]
     return infos
 
 
-def checkpoint(server: Server, sandbox_id: str, name: str | None) -> Flow[Checkpoint]:
+def checkpoint(server: Server, sandbox_id: str, name: str | None) -> Flow[models.Checkpoint]:
     """Remember the files of a sandbox."""
     label = arguments.optional_text(name, "name")
     if label is not None and len(label) > _MOST_CHARACTERS:
@@ -84,46 +84,52 @@ def checkpoint(server: Server, sandbox_id: str, name: str | None) -> Flow[Checkp
     yield from meta.require(server, "checkpoints")
     body = arguments.without_none(name=label)
     request = Request("POST", address, body, headers=_key(), timeout=_TIMEOUT)
-    return (yield from fetch(Checkpoint, request))
+    return (yield from fetch(models.Checkpoint, request))
 
 
-def checkpoints(server: Server, sandbox_id: str) -> Flow[list[Checkpoint]]:
+def checkpoints(server: Server, sandbox_id: str) -> Flow[list[models.Checkpoint]]:
     """List the checkpoints of a sandbox."""
     address = at(sandbox_id, "checkpoints")
     yield from meta.require(server, "checkpoints")
-    return (yield from fetch(list[Checkpoint], Request("GET", address)))
+    return (yield from fetch(list[models.Checkpoint], Request("GET", address)))
 
 
-def delete_checkpoint(server: Server, sandbox_id: str, checkpoint: Checkpoint | str) -> Flow[None]:
+def delete_checkpoint(
+    server: Server, sandbox_id: str, checkpoint: models.Checkpoint | str
+) -> Flow[None]:
     """Forget a checkpoint."""
     address = path(at(sandbox_id, "checkpoints") + "/{}", _checkpoint_id(checkpoint, sandbox_id))
     yield from meta.require(server, "checkpoints")
     yield from execute(Request("DELETE", address))
 
 
-def rollback(server: Server, sandbox_id: str, checkpoint: Checkpoint | str) -> Flow[SandboxInfo]:
+def rollback(
+    server: Server, sandbox_id: str, checkpoint: models.Checkpoint | str
+) -> Flow[models.SandboxInfo]:
     """Put the files of a sandbox back to a checkpoint."""
     body = {"checkpoint_id": _checkpoint_id(checkpoint, sandbox_id)}
     address = at(sandbox_id, "rollback")
     yield from meta.require(server, "checkpoints")
-    return (yield from fetch(SandboxInfo, Request("POST", address, body, timeout=_TIMEOUT)))
+    return (yield from fetch(models.SandboxInfo, Request("POST", address, body, timeout=_TIMEOUT)))
 
 
 def changes(
-    server: Server, sandbox_id: str, since: Checkpoint | str | None, *, diff: bool
-) -> Flow[Changes]:
+    server: Server, sandbox_id: str, since: models.Checkpoint | str | None, *, diff: bool
+) -> Flow[models.Changes]:
     """Ask which files differ from a checkpoint."""
     params = {"diff": "true" if diff else "false"}
     if since is not None:
         params["since"] = _checkpoint_id(since, sandbox_id)
     address = at(sandbox_id, "changes")
     yield from meta.require(server, "changes")
-    return (yield from fetch(Changes, Request("GET", address, params=params, timeout=_TIMEOUT)))
+    return (
+        yield from fetch(models.Changes, Request("GET", address, params=params, timeout=_TIMEOUT))
+    )
 
 
 def _undo_fork(request: Request) -> Flow[None]:
     """Destroy what an abandoned request made: asked again, it names its sandboxes."""
-    infos = yield from fetch(list[SandboxInfo], replace(request, timeout=_UNDO_TIMEOUT))
+    infos = yield from fetch(list[models.SandboxInfo], replace(request, timeout=_UNDO_TIMEOUT))
     for info in infos:
         yield from destroy(info.id, timeout=_UNDO_TIMEOUT)
 
@@ -163,7 +169,7 @@ def _count(value: Any) -> int:
 
 
 def _checkpoint_id(value: Any, sandbox_id: str) -> str:
-    if isinstance(value, Checkpoint):
+    if isinstance(value, models.Checkpoint):
         if value.sandbox_id != sandbox_id:
             raise InvalidArgumentError(
                 f"the checkpoint {value.id} is of another sandbox: {value.sandbox_id}"

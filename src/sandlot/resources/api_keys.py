@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from .. import models
 from .._operations import identity
 from .._resource import AsyncResource, Resource
-from ..models import ApiKey
 
 __all__ = ["ApiKeys", "AsyncApiKeys"]
 
@@ -21,7 +21,7 @@ class ApiKeys(Resource):
         *,
         scopes: Sequence[str] | None = None,
         expires_at: datetime | None = None,
-    ) -> ApiKey:
+    ) -> models.ApiKey:
         """Make a key; its `key` is told only this once, and not shown by `repr`.
 
         Args:
@@ -37,7 +37,7 @@ class ApiKeys(Resource):
         """
         return self._run(identity.create_key(self._server, name, scopes, expires_at))
 
-    def list(self) -> Sequence[ApiKey]:
+    def list(self) -> Sequence[models.ApiKey]:
         """List the keys of the team, newest first, without the keys themselves."""
         return self._run(identity.list_keys())
 
@@ -55,7 +55,7 @@ class AsyncApiKeys(AsyncResource):
         *,
         scopes: Sequence[str] | None = None,
         expires_at: datetime | None = None,
-    ) -> ApiKey:
+    ) -> models.ApiKey:
         """Make a key; its `key` is told only this once, and not shown by `repr`.
 
         Args:
@@ -71,7 +71,7 @@ class AsyncApiKeys(AsyncResource):
         """
         return await self._run(identity.create_key(self._server, name, scopes, expires_at))
 
-    async def list(self) -> Sequence[ApiKey]:
+    async def list(self) -> Sequence[models.ApiKey]:
         """List the keys of the team, newest first, without the keys themselves."""
         return await self._run(identity.list_keys())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from .. import models
 from .._operations import audit
 from .._resource import AsyncResource, Resource
-from ..models import AuditEntry
 from .pages import AsyncPage, AsyncPageRequest, Page
 
 __all__ = ["AsyncAudit", "Audit"]
@@ -24,7 +24,7 @@ class Audit(Resource):
         before: datetime | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Page[AuditEntry]:
+    ) -> Page[models.AuditEntry]:
         """List what was done, newest first; iterating over it gives each row once.
 
         Args:
@@ -36,7 +36,7 @@ class Audit(Resource):
             cursor: Where to begin: `next_cursor` of a page.
         """
 
-        def fetch(place: audit.Place) -> Page[AuditEntry]:
+        def fetch(place: audit.Place) -> Page[models.AuditEntry]:
             items, following, further = self._run(audit.page(place))
             return Page((items, following), lambda _: fetch(further))
 
@@ -61,7 +61,7 @@ class AsyncAudit(AsyncResource):
         before: datetime | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> AsyncPageRequest[AuditEntry]:
+    ) -> AsyncPageRequest[models.AuditEntry]:
         """List what was done, newest first; iterating over it gives each row once.
 
         Args:
@@ -73,7 +73,7 @@ class AsyncAudit(AsyncResource):
             cursor: Where to begin: `next_cursor` of a page.
         """
 
-        async def fetch(place: audit.Place) -> AsyncPage[AuditEntry]:
+        async def fetch(place: audit.Place) -> AsyncPage[models.AuditEntry]:
             items, following, further = await self._run(audit.page(place))
             return AsyncPage((items, following), lambda _: fetch(further))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .. import models
 from .._operations import identity
 from .._resource import AsyncResource, Resource
-from ..models import AuthSession
 
 __all__ = ["AsyncAuth", "Auth"]
 
@@ -16,7 +16,7 @@ class Auth(Resource):
     six hours, and not shown by `repr`.
     """
 
-    def signup(self, email: str, password: str, name: str) -> AuthSession:
+    def signup(self, email: str, password: str, name: str) -> models.AuthSession:
         """Make a user, who owns a team of their own.
 
         Args:
@@ -30,7 +30,7 @@ class Auth(Resource):
         """
         return self._run(identity.sign_up(email, password, name))
 
-    def login(self, email: str, password: str) -> AuthSession:
+    def login(self, email: str, password: str) -> models.AuthSession:
         """Get a token for the first team of a user.
 
         Raises:
@@ -40,7 +40,7 @@ class Auth(Resource):
         """
         return self._run(identity.log_in(email, password))
 
-    def switch_team(self, team_id: str) -> AuthSession:
+    def switch_team(self, team_id: str) -> models.AuthSession:
         """Get a token for another team of the user whose token this client has.
 
         Raises:
@@ -57,7 +57,7 @@ class AsyncAuth(AsyncResource):
     six hours, and not shown by `repr`.
     """
 
-    async def signup(self, email: str, password: str, name: str) -> AuthSession:
+    async def signup(self, email: str, password: str, name: str) -> models.AuthSession:
         """Make a user, who owns a team of their own.
 
         Args:
@@ -71,7 +71,7 @@ class AsyncAuth(AsyncResource):
         """
         return await self._run(identity.sign_up(email, password, name))
 
-    async def login(self, email: str, password: str) -> AuthSession:
+    async def login(self, email: str, password: str) -> models.AuthSession:
         """Get a token for the first team of a user.
 
         Raises:
@@ -81,7 +81,7 @@ class AsyncAuth(AsyncResource):
         """
         return await self._run(identity.log_in(email, password))
 
-    async def switch_team(self, team_id: str) -> AuthSession:
+    async def switch_team(self, team_id: str) -> models.AuthSession:
         """Get a token for another team of the user whose token this client has.
 
         Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .. import models
 from .._operations import channels
 from .._resource import AsyncResource, Resource
-from ..models import Channel, Delivery
 from .pages import AsyncPage, AsyncPageRequest, Page
 
 __all__ = ["AsyncChannels", "Channels"]
@@ -17,7 +17,7 @@ class Channels(Resource):
 
     def create(
         self, name: str, provider: str, config: Mapping[str, str], events: Sequence[str]
-    ) -> Channel:
+    ) -> models.Channel:
         """Make a channel; the secret of a webhook is in the answer, and cannot be had again.
 
         Args:
@@ -34,11 +34,11 @@ class Channels(Resource):
         """
         return self._run(channels.create(self._server, name, provider, config, events))
 
-    def list(self) -> Sequence[Channel]:
+    def list(self) -> Sequence[models.Channel]:
         """List channels, newest first."""
         return self._run(channels.list_all())
 
-    def get(self, channel_id: str) -> Channel:
+    def get(self, channel_id: str) -> models.Channel:
         """Look up a channel.
 
         Raises:
@@ -48,7 +48,7 @@ class Channels(Resource):
 
     def update(
         self, channel_id: str, *, name: str | None = None, events: Sequence[str] | None = None
-    ) -> Channel:
+    ) -> models.Channel:
         """Change what a channel is called, or told of; what is None stays as it is.
 
         Raises:
@@ -61,7 +61,7 @@ class Channels(Resource):
         """Delete a channel and what is still on its way to it; one that is gone is fine."""
         self._run(channels.delete(channel_id))
 
-    def rotate_config(self, channel_id: str, config: Mapping[str, str]) -> Channel:
+    def rotate_config(self, channel_id: str, config: Mapping[str, str]) -> models.Channel:
         """Replace all of a channel's configuration.
 
         A webhook without a `secret` in it gets a new one, which is in the answer. (Original Wrenn
@@ -87,7 +87,7 @@ class Channels(Resource):
         status: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Page[Delivery]:
+    ) -> Page[models.Delivery]:
         """List what was sent to a channel, newest first, and what became of it.
 
         Args:
@@ -97,7 +97,7 @@ class Channels(Resource):
             cursor: Where to begin: `next_cursor` of a page.
         """
 
-        def fetch(cursor: str | None) -> Page[Delivery]:
+        def fetch(cursor: str | None) -> Page[models.Delivery]:
             request = channels.deliveries(
                 self._server, channel_id, status=status, limit=limit, cursor=cursor
             )
@@ -111,7 +111,7 @@ class AsyncChannels(AsyncResource):
 
     async def create(
         self, name: str, provider: str, config: Mapping[str, str], events: Sequence[str]
-    ) -> Channel:
+    ) -> models.Channel:
         """Make a channel; the secret of a webhook is in the answer, and cannot be had again.
 
         Args:
@@ -128,11 +128,11 @@ class AsyncChannels(AsyncResource):
         """
         return await self._run(channels.create(self._server, name, provider, config, events))
 
-    async def list(self) -> Sequence[Channel]:
+    async def list(self) -> Sequence[models.Channel]:
         """List channels, newest first."""
         return await self._run(channels.list_all())
 
-    async def get(self, channel_id: str) -> Channel:
+    async def get(self, channel_id: str) -> models.Channel:
         """Look up a channel.
 
         Raises:
@@ -142,7 +142,7 @@ class AsyncChannels(AsyncResource):
 
     async def update(
         self, channel_id: str, *, name: str | None = None, events: Sequence[str] | None = None
-    ) -> Channel:
+    ) -> models.Channel:
         """Change what a channel is called, or told of; what is None stays as it is.
 
         Raises:
@@ -155,7 +155,7 @@ class AsyncChannels(AsyncResource):
         """Delete a channel and what is still on its way to it; one that is gone is fine."""
         await self._run(channels.delete(channel_id))
 
-    async def rotate_config(self, channel_id: str, config: Mapping[str, str]) -> Channel:
+    async def rotate_config(self, channel_id: str, config: Mapping[str, str]) -> models.Channel:
         """Replace all of a channel's configuration.
 
         A webhook without a `secret` in it gets a new one, which is in the answer. (Original Wrenn
@@ -181,7 +181,7 @@ class AsyncChannels(AsyncResource):
         status: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> AsyncPageRequest[Delivery]:
+    ) -> AsyncPageRequest[models.Delivery]:
         """List what was sent to a channel, newest first, and what became of it.
 
         Args:
@@ -191,7 +191,7 @@ class AsyncChannels(AsyncResource):
             cursor: Where to begin: `next_cursor` of a page.
         """
 
-        async def fetch(cursor: str | None) -> AsyncPage[Delivery]:
+        async def fetch(cursor: str | None) -> AsyncPage[models.Delivery]:
             request = channels.deliveries(
                 self._server, channel_id, status=status, limit=limit, cursor=cursor
             )

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from .. import models
 from .._flow import Flow
 from .._operations import reaping, sandboxes
 from .._operations.sandboxes import Creation
 from .._resource import AsyncResource, Resource
-from ..models import SandboxInfo, SandboxStats, StopReport
 from ..sandbox.sandbox import AsyncSandbox, Sandbox
 from .creation import AsyncCreation, created
 from .pages import AsyncPage, AsyncPageRequest, Page
 
 __all__ = ["AsyncSandboxes", "Sandboxes"]
 
-Infos: TypeAlias = list[SandboxInfo]  # in the classes below, `list` is a method
+Infos: TypeAlias = "list[models.SandboxInfo]"  # in the classes below, `list` is a method
 
 
 class Sandboxes(Resource):
@@ -155,7 +155,9 @@ class Sandboxes(Resource):
         """Destroy a sandbox for good; one that is gone already is fine."""
         self._run(sandboxes.destroy(sandbox_id))
 
-    def stop_many(self, sandbox_ids: Iterable[str], *, save_state: bool = False) -> StopReport:
+    def stop_many(
+        self, sandbox_ids: Iterable[str], *, save_state: bool = False
+    ) -> models.StopReport:
         """Destroy many sandboxes, or pause them with `save_state`; say which could not be."""
         return self._run(reaping.stop_many(self._server, sandbox_ids, save_state=save_state))
 
@@ -194,7 +196,7 @@ class Sandboxes(Resource):
             )
         )
 
-    def get_stats(self, range: str | None = None) -> SandboxStats:
+    def get_stats(self, range: str | None = None) -> models.SandboxStats:
         """Return how much the team runs, now and over time.
 
         Args:
@@ -344,7 +346,7 @@ class AsyncSandboxes(AsyncResource):
 
     async def stop_many(
         self, sandbox_ids: Iterable[str], *, save_state: bool = False
-    ) -> StopReport:
+    ) -> models.StopReport:
         """Destroy many sandboxes, or pause them with `save_state`; say which could not be."""
         return await self._run(reaping.stop_many(self._server, sandbox_ids, save_state=save_state))
 
@@ -383,7 +385,7 @@ class AsyncSandboxes(AsyncResource):
             )
         )
 
-    async def get_stats(self, range: str | None = None) -> SandboxStats:
+    async def get_stats(self, range: str | None = None) -> models.SandboxStats:
         """Return how much the team runs, now and over time.
 
         Args:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import models
 from .._operations import snapshots
 from .._resource import AsyncResource, Resource
-from ..models import SnapshotInfo
 
 __all__ = ["AsyncSnapshots", "Snapshots"]
 
@@ -16,7 +16,7 @@ class Snapshots(Resource):
 
     def create(
         self, sandbox_id: str, name: str | None = None, *, overwrite: bool = False
-    ) -> SnapshotInfo:
+    ) -> models.SnapshotInfo:
         """Keep the home directory of a running or paused sandbox, which goes on.
 
         From then on the name can be given as `template` of new sandboxes. An original Wrenn server
@@ -33,7 +33,7 @@ class Snapshots(Resource):
         """
         return self._run(snapshots.create(self._server, sandbox_id, name, overwrite=overwrite))
 
-    def list(self, type: str | None = None) -> Sequence[SnapshotInfo]:
+    def list(self, type: str | None = None) -> Sequence[models.SnapshotInfo]:
         """List templates, newest first, those of the server included.
 
         Args:
@@ -41,7 +41,7 @@ class Snapshots(Resource):
         """
         return self._run(snapshots.list_all(type))
 
-    def get(self, name: str) -> SnapshotInfo:
+    def get(self, name: str) -> models.SnapshotInfo:
         """Look up a template.
 
         Raises:
@@ -64,7 +64,7 @@ class AsyncSnapshots(AsyncResource):
 
     async def create(
         self, sandbox_id: str, name: str | None = None, *, overwrite: bool = False
-    ) -> SnapshotInfo:
+    ) -> models.SnapshotInfo:
         """Keep the home directory of a running or paused sandbox, which goes on.
 
         From then on the name can be given as `template` of new sandboxes. An original Wrenn server
@@ -83,7 +83,7 @@ class AsyncSnapshots(AsyncResource):
             snapshots.create(self._server, sandbox_id, name, overwrite=overwrite)
         )
 
-    async def list(self, type: str | None = None) -> Sequence[SnapshotInfo]:
+    async def list(self, type: str | None = None) -> Sequence[models.SnapshotInfo]:
         """List templates, newest first, those of the server included.
 
         Args:
@@ -91,7 +91,7 @@ class AsyncSnapshots(AsyncResource):
         """
         return await self._run(snapshots.list_all(type))
 
-    async def get(self, name: str) -> SnapshotInfo:
+    async def get(self, name: str) -> models.SnapshotInfo:
         """Look up a template.
 
         Raises:

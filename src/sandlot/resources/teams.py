@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import models
 from .._operations import identity
 from .._resource import AsyncResource, Resource
-from ..models import Member, Team, TeamDetail
 
 __all__ = ["AsyncTeams", "Teams"]
 
@@ -18,11 +18,11 @@ class Teams(Resource):
     `client.auth.switch_team` gives a token for it.
     """
 
-    def list(self) -> Sequence[Team]:
+    def list(self) -> Sequence[models.Team]:
         """List the teams of the user, in the order in which they joined them."""
         return self._run(identity.list_teams())
 
-    def create(self, name: str) -> Team:
+    def create(self, name: str) -> models.Team:
         """Make a team that the user owns. The client goes on in its own team.
 
         Raises:
@@ -31,7 +31,7 @@ class Teams(Resource):
         """
         return self._run(identity.create_team(name))
 
-    def get(self, team_id: str) -> TeamDetail:
+    def get(self, team_id: str) -> models.TeamDetail:
         """Look up the team and its members."""
         return self._run(identity.get_team(team_id))
 
@@ -51,11 +51,11 @@ class Teams(Resource):
         """
         self._run(identity.delete_team(team_id, force=force))
 
-    def list_members(self, team_id: str) -> Sequence[Member]:
+    def list_members(self, team_id: str) -> Sequence[models.Member]:
         """List the members of the team, in the order in which they joined."""
         return self._run(identity.list_members(team_id))
 
-    def add_member(self, team_id: str, email: str) -> Member:
+    def add_member(self, team_id: str, email: str) -> models.Member:
         """Add a user to the team, as a `member`; for its admins and owners.
 
         Raises:
@@ -103,11 +103,11 @@ class AsyncTeams(AsyncResource):
     `client.auth.switch_team` gives a token for it.
     """
 
-    async def list(self) -> Sequence[Team]:
+    async def list(self) -> Sequence[models.Team]:
         """List the teams of the user, in the order in which they joined them."""
         return await self._run(identity.list_teams())
 
-    async def create(self, name: str) -> Team:
+    async def create(self, name: str) -> models.Team:
         """Make a team that the user owns. The client goes on in its own team.
 
         Raises:
@@ -116,7 +116,7 @@ class AsyncTeams(AsyncResource):
         """
         return await self._run(identity.create_team(name))
 
-    async def get(self, team_id: str) -> TeamDetail:
+    async def get(self, team_id: str) -> models.TeamDetail:
         """Look up the team and its members."""
         return await self._run(identity.get_team(team_id))
 
@@ -136,11 +136,11 @@ class AsyncTeams(AsyncResource):
         """
         await self._run(identity.delete_team(team_id, force=force))
 
-    async def list_members(self, team_id: str) -> Sequence[Member]:
+    async def list_members(self, team_id: str) -> Sequence[models.Member]:
         """List the members of the team, in the order in which they joined."""
         return await self._run(identity.list_members(team_id))
 
-    async def add_member(self, team_id: str, email: str) -> Member:
+    async def add_member(self, team_id: str, email: str) -> models.Member:
         """Add a user to the team, as a `member`; for its admins and owners.
 
         Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .. import models
 from .._operations import identity
 from .._resource import AsyncResource, Resource
-from ..models import UserMatch
 
 __all__ = ["AsyncUsers", "Users"]
 
@@ -14,7 +14,7 @@ __all__ = ["AsyncUsers", "Users"]
 class Users(Resource):
     """Find users."""
 
-    def search(self, email: str) -> Sequence[UserMatch]:
+    def search(self, email: str) -> Sequence[models.UserMatch]:
         """Find users by the beginning of their address, ten at most.
 
         Args:
@@ -26,7 +26,7 @@ class Users(Resource):
 class AsyncUsers(AsyncResource):
     """Find users."""
 
-    async def search(self, email: str) -> Sequence[UserMatch]:
+    async def search(self, email: str) -> Sequence[models.UserMatch]:
         """Find users by the beginning of their address, ten at most.
 
         Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .. import models
 from ..errors import SandboxDestroyedError
-from ..models import Isolation, SandboxInfo
 
 
 class Seen:
@@ -17,9 +17,9 @@ class Seen:
     """
 
     id: str
-    info: SandboxInfo
+    info: models.SandboxInfo
 
-    def __init__(self, info: SandboxInfo, *, owned: bool) -> None:
+    def __init__(self, info: models.SandboxInfo, *, owned: bool) -> None:
         self.id = info.id
         self.info = info
         self._owned = owned
@@ -46,7 +46,7 @@ class Seen:
         return self.info.metadata or {}
 
     @property
-    def isolation(self) -> Isolation | None:
+    def isolation(self) -> models.Isolation | None:
         """What is enforced for it; None if the server does not say, as original ones do not."""
         return self.info.isolation
 
@@ -70,7 +70,7 @@ class Seen:
             )
         return self.id
 
-    def _see(self, info: SandboxInfo) -> SandboxInfo:
+    def _see(self, info: models.SandboxInfo) -> models.SandboxInfo:
         self.info = info
         return info
 

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..models import SandboxInfo
+    from .. import models
 
 _COLUMNS = ("id", "name", "status", "template", "size", "created")
 _CELL = '<td style="text-align:left">'
 
 
-def table(sandboxes: Sequence[SandboxInfo]) -> str:
+def table(sandboxes: Sequence[models.SandboxInfo]) -> str:
     """Return a table in HTML; names and templates are text, whatever they contain."""
     head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
     rows = "".join(f"<tr>{_row(info)}</tr>" for info in sandboxes)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _row(info: SandboxInfo) -> str:
+def _row(info: models.SandboxInfo) -> str:
     cells = (
         info.id,
         info.name or "",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
+from .. import models
 from .._operations import snapshots
-from ..models import Changes, Checkpoint, SandboxInfo, SnapshotInfo
 from .lifecycle import AsyncLifecycle, Lifecycle
 
 __all__ = ["AsyncHistory", "History"]
@@ -19,7 +19,7 @@ class History(Lifecycle):
     do not stop what runs, and share files copy-on-write where the server can (`sb.isolation`).
     """
 
-    def snapshot(self, name: str | None = None, *, overwrite: bool = False) -> SnapshotInfo:
+    def snapshot(self, name: str | None = None, *, overwrite: bool = False) -> models.SnapshotInfo:
         """Keep the files as a template for other sandboxes: `sandboxes.create(template=name)`.
 
         Args:
@@ -44,7 +44,7 @@ class History(Lifecycle):
         infos = self._run(snapshots.fork(self._server, self._use(), count))
         return [type(self)(self._transport, info, owned=True) for info in infos]
 
-    def checkpoint(self, name: str | None = None) -> Checkpoint:
+    def checkpoint(self, name: str | None = None) -> models.Checkpoint:
         """Remember the files, to go back to them; a checkpoint goes with its sandbox.
 
         Args:
@@ -52,11 +52,11 @@ class History(Lifecycle):
         """
         return self._run(snapshots.checkpoint(self._server, self._use(), name))
 
-    def checkpoints(self) -> Sequence[Checkpoint]:
+    def checkpoints(self) -> Sequence[models.Checkpoint]:
         """List the checkpoints, newest first."""
         return self._run(snapshots.checkpoints(self._server, self._use()))
 
-    def delete_checkpoint(self, checkpoint: Checkpoint | str) -> None:
+    def delete_checkpoint(self, checkpoint: models.Checkpoint | str) -> None:
         """Forget a checkpoint.
 
         Raises:
@@ -64,7 +64,7 @@ class History(Lifecycle):
         """
         self._run(snapshots.delete_checkpoint(self._server, self._use(), checkpoint))
 
-    def rollback(self, checkpoint: Checkpoint | str) -> SandboxInfo:
+    def rollback(self, checkpoint: models.Checkpoint | str) -> models.SandboxInfo:
         """Put the files back to a checkpoint, under the same id.
 
         Every process is killed, `/tmp` is emptied, and contexts of code begin anew. Commands that
@@ -78,7 +78,9 @@ class History(Lifecycle):
         self._code = None
         return self._see(info)
 
-    def changes(self, since: Checkpoint | str | None = None, *, diff: bool = True) -> Changes:
+    def changes(
+        self, since: models.Checkpoint | str | None = None, *, diff: bool = True
+    ) -> models.Changes:
         """Tell which files were added, modified or deleted.
 
         Args:
@@ -95,7 +97,9 @@ class AsyncHistory(AsyncLifecycle):
     do not stop what runs, and share files copy-on-write where the server can (`sb.isolation`).
     """
 
-    async def snapshot(self, name: str | None = None, *, overwrite: bool = False) -> SnapshotInfo:
+    async def snapshot(
+        self, name: str | None = None, *, overwrite: bool = False
+    ) -> models.SnapshotInfo:
         """Keep the files as a template for other sandboxes: `sandboxes.create(template=name)`.
 
         Args:
@@ -122,7 +126,7 @@ class AsyncHistory(AsyncLifecycle):
         infos = await self._run(snapshots.fork(self._server, self._use(), count))
         return [type(self)(self._transport, info, owned=True) for info in infos]
 
-    async def checkpoint(self, name: str | None = None) -> Checkpoint:
+    async def checkpoint(self, name: str | None = None) -> models.Checkpoint:
         """Remember the files, to go back to them; a checkpoint goes with its sandbox.
 
         Args:
@@ -130,11 +134,11 @@ class AsyncHistory(AsyncLifecycle):
         """
         return await self._run(snapshots.checkpoint(self._server, self._use(), name))
 
-    async def checkpoints(self) -> Sequence[Checkpoint]:
+    async def checkpoints(self) -> Sequence[models.Checkpoint]:
         """List the checkpoints, newest first."""
         return await self._run(snapshots.checkpoints(self._server, self._use()))
 
-    async def delete_checkpoint(self, checkpoint: Checkpoint | str) -> None:
+    async def delete_checkpoint(self, checkpoint: models.Checkpoint | str) -> None:
         """Forget a checkpoint.
 
         Raises:
@@ -142,7 +146,7 @@ class AsyncHistory(AsyncLifecycle):
         """
         await self._run(snapshots.delete_checkpoint(self._server, self._use(), checkpoint))
 
-    async def rollback(self, checkpoint: Checkpoint | str) -> SandboxInfo:
+    async def rollback(self, checkpoint: models.Checkpoint | str) -> models.SandboxInfo:
         """Put the files back to a checkpoint, under the same id.
 
         Every process is killed, `/tmp` is emptied, and contexts of code begin anew. Commands that
@@ -156,7 +160,9 @@ class AsyncHistory(AsyncLifecycle):
         self._code = None
         return self._see(info)
 
-    async def changes(self, since: Checkpoint | str | None = None, *, diff: bool = True) -> Changes:
+    async def changes(
+        self, since: models.Checkpoint | str | None = None, *, diff: bool = True
+    ) -> models.Changes:
         """Tell which files were added, modified or deleted.
 
         Args:

@@ -7,11 +7,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from .. import models
 from .._operations import sandboxes
 from .._resource import AsyncResource, Resource
 from .._transport import AsyncTransport, Transport
 from ..errors import SandlotError
-from ..models import SandboxInfo, SandboxMetrics
 from ._seen import Seen
 from .doors import AsyncDoors, Doors
 from .leases import AsyncKeepAlive, KeepAlive
@@ -27,14 +27,16 @@ _logger = logging.getLogger("sandlot.sandbox")
 class Lifecycle(Resource, Seen):
     """A sandbox that is there until somebody destroys it."""
 
-    def __init__(self, transport: Transport, info: SandboxInfo, *, owned: bool = False) -> None:
+    def __init__(
+        self, transport: Transport, info: models.SandboxInfo, *, owned: bool = False
+    ) -> None:
         Resource.__init__(self, transport)
         Seen.__init__(self, info, owned=owned)
         self._doors = Doors(transport)
         self._code: Code | None = None
         self._keeper: KeepAlive | None = None
 
-    def wait_ready(self, timeout: float = 30) -> SandboxInfo:
+    def wait_ready(self, timeout: float = 30) -> models.SandboxInfo:
         """Wait until the sandbox runs.
 
         Raises:
@@ -47,11 +49,11 @@ class Lifecycle(Resource, Seen):
         """Reset the idle timer."""
         self._run(sandboxes.ping(self._use()))
 
-    def pause(self) -> SandboxInfo:
+    def pause(self) -> models.SandboxInfo:
         """Freeze every process; `resume` lets them go on where they were."""
         return self._see(self._run(sandboxes.suspend(self._use())))
 
-    def resume(self) -> SandboxInfo:
+    def resume(self) -> models.SandboxInfo:
         """Thaw a paused sandbox."""
         return self._see(self._run(sandboxes.resume(self._use())))
 
@@ -73,11 +75,11 @@ class Lifecycle(Resource, Seen):
         """
         return KeepAlive(self._transport, self)
 
-    def refresh(self) -> SandboxInfo:
+    def refresh(self) -> models.SandboxInfo:
         """Look up the sandbox again."""
         return self._see(self._run(sandboxes.get(self.id)))
 
-    def metrics(self, range: str | None = None) -> SandboxMetrics:
+    def metrics(self, range: str | None = None) -> models.SandboxMetrics:
         """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
         return self._run(sandboxes.metrics(self._use(), range))
 
@@ -130,7 +132,7 @@ class AsyncLifecycle(AsyncResource, Seen):
     """A sandbox that is there until somebody destroys it."""
 
     def __init__(
-        self, transport: AsyncTransport, info: SandboxInfo, *, owned: bool = False
+        self, transport: AsyncTransport, info: models.SandboxInfo, *, owned: bool = False
     ) -> None:
         AsyncResource.__init__(self, transport)
         Seen.__init__(self, info, owned=owned)
@@ -138,7 +140,7 @@ class AsyncLifecycle(AsyncResource, Seen):
         self._code: AsyncCode | None = None
         self._keeper: AsyncKeepAlive | None = None
 
-    async def wait_ready(self, timeout: float = 30) -> SandboxInfo:
+    async def wait_ready(self, timeout: float = 30) -> models.SandboxInfo:
         """Wait until the sandbox runs.
 
         Raises:
@@ -151,11 +153,11 @@ class AsyncLifecycle(AsyncResource, Seen):
         """Reset the idle timer."""
         await self._run(sandboxes.ping(self._use()))
 
-    async def pause(self) -> SandboxInfo:
+    async def pause(self) -> models.SandboxInfo:
         """Freeze every process; `resume` lets them go on where they were."""
         return self._see(await self._run(sandboxes.suspend(self._use())))
 
-    async def resume(self) -> SandboxInfo:
+    async def resume(self) -> models.SandboxInfo:
         """Thaw a paused sandbox."""
         return self._see(await self._run(sandboxes.resume(self._use())))
 
@@ -177,11 +179,11 @@ class AsyncLifecycle(AsyncResource, Seen):
         """
         return AsyncKeepAlive(self._transport, self)
 
-    async def refresh(self) -> SandboxInfo:
+    async def refresh(self) -> models.SandboxInfo:
         """Look up the sandbox again."""
         return self._see(await self._run(sandboxes.get(self.id)))
 
-    async def metrics(self, range: str | None = None) -> SandboxMetrics:
+    async def metrics(self, range: str | None = None) -> models.SandboxMetrics:
         """Return the use of CPU, memory and disk over a `range`: 5m, 10m (the default) to 24h."""
         return await self._run(sandboxes.metrics(self._use(), range))
 
