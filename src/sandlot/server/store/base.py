@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from .builds import BuildRows
 from .channels import ChannelRows, DeliveryRows
 from .identity import AuditRows, KeyRows, TeamRows, UserRows
 from .records import (
@@ -98,7 +99,15 @@ class SnapshotRows(Protocol):
         ...
 
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
-        """Return the team's snapshots, newest first, without checkpoints."""
+        """Return the team's snapshots, newest first, without checkpoints and platform templates."""
+        ...
+
+    async def find_platform(self, name: str) -> SnapshotRecord | None:
+        """Return the platform template of this name."""
+        ...
+
+    async def platform(self) -> Sequence[SnapshotRecord]:
+        """Return all platform templates, newest first."""
         ...
 
     async def checkpoints(self, sandbox_id: str) -> Sequence[SnapshotRecord]:
@@ -195,6 +204,11 @@ class Store(Protocol):
     @property
     def stats(self) -> StatsRows:
         """Those of what teams ran."""
+        ...
+
+    @property
+    def builds(self) -> BuildRows:
+        """Those of builds."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from .base import NameTakenError
+from .memory_builds import MemoryBuilds
 from .memory_channels import MemoryChannels, MemoryDeliveries
 from .memory_identity import MemoryAudit, MemoryKeys, MemoryPeople, MemoryTeams, MemoryUsers
 from .records import (
@@ -39,6 +40,7 @@ class MemoryStore:
         self.audit = MemoryAudit()
         self.idempotency = _Idempotency()
         self.stats = _Stats()
+        self.builds = MemoryBuilds()
         self.channels = MemoryChannels()
         self.deliveries = MemoryDeliveries(self.channels)
 
@@ -112,7 +114,15 @@ class _Snapshots:
         return self._rows.get(snapshot_id)
 
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
-        return self._newest(lambda row: row.team_id == team_id and row.sandbox_id is None)
+        return self._newest(
+            lambda row: row.team_id == team_id and row.sandbox_id is None and not row.platform
+        )
+
+    async def find_platform(self, name: str) -> SnapshotRecord | None:
+        return next((row for row in await self.platform() if row.name == name), None)
+
+    async def platform(self) -> Sequence[SnapshotRecord]:
+        return self._newest(lambda row: row.platform)
 
     async def checkpoints(self, sandbox_id: str) -> Sequence[SnapshotRecord]:
         return self._newest(lambda row: row.sandbox_id == sandbox_id)

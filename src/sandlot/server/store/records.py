@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from .setups import Setup
+
 __all__ = [
     "LIVE_STATUSES",
     "IdempotencyRecord",
@@ -47,6 +49,7 @@ class SandboxRecord:
     status_reason: str | None = None
     started_at: datetime | None = None
     last_active_at: datetime | None = None
+    setup: Setup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class SnapshotRecord:
         template: The engine's template beneath the files.
         name: What users know it by; a checkpoint need not have one.
         sandbox_id: The sandbox that it is a checkpoint of, and goes with; None if it stands alone.
+        setup: What sandboxes get besides the files.
+        platform: It is a template for all teams, whichever has the row.
     """
 
     id: str
@@ -86,6 +91,8 @@ class SnapshotRecord:
     created_at: datetime
     name: str | None = None
     sandbox_id: str | None = None
+    setup: Setup | None = None
+    platform: bool = False
 
 
 @dataclass(frozen=True, slots=True)

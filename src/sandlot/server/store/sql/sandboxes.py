@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
@@ -10,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..base import NameTakenError
 from ..records import LIVE_STATUSES, SandboxFilter, SandboxRecord
+from ..setups import read_setup, write_setup
 from .database import Database
 from .tables import sandbox_labels, sandboxes
 
@@ -40,6 +42,7 @@ class SqlSandboxes:
         values = {column.name: getattr(record, column.name) for column in sandboxes.columns}
         values["metadata"] = dict(record.metadata)
         values["env"] = dict(record.env)
+        values["setup"] = write_setup(record.setup)
         try:
             async with self._database.begin() as connection:
                 _ = await connection.execute(insert(sandboxes).values(values))
@@ -130,4 +133,5 @@ class SqlSandboxes:
 
 
 def _record(row: RowMapping) -> SandboxRecord:
-    return SandboxRecord(**row)
+    record = SandboxRecord(**row)
+    return replace(record, setup=read_setup(record.setup))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from sqlalchemy import RowMapping, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ..base import NameTakenError
 from ..records import SnapshotRecord
+from ..setups import read_setup
 from .database import Database
 from .tables import snapshots
 
@@ -59,7 +60,20 @@ class SqlSnapshots:
     async def list(self, team_id: str) -> Sequence[SnapshotRecord]:
         """Return the team's snapshots, newest first, without checkpoints."""
         columns = snapshots.c
-        query = select(snapshots).where(columns.team_id == team_id, columns.sandbox_id.is_(None))
+        query = select(snapshots).where(
+            columns.team_id == team_id, columns.sandbox_id.is_(None), ~columns.platform
+        )
+        return await self._select(query.order_by(*_NEWEST))
+
+    async def find_platform(self, name: str) -> SnapshotRecord | None:
+        """Return the platform template of this name."""
+        columns = snapshots.c
+        found = await self._select(select(snapshots).where(columns.platform, columns.name == name))
+        return found[0] if found else None
+
+    async def platform(self) -> Sequence[SnapshotRecord]:
+        """Return all platform templates, newest first."""
+        query = select(snapshots).where(snapshots.c.platform)
         return await self._select(query.order_by(*_NEWEST))
 
     async def checkpoints(self, sandbox_id: str) -> Sequence[SnapshotRecord]:
@@ -91,4 +105,5 @@ def _named(team_id: str, name: str | None) -> Select[tuple[object, ...]]:
 
 
 def _record(row: RowMapping) -> SnapshotRecord:
-    return SnapshotRecord(**row)
+    record = SnapshotRecord(**row)
+    return replace(record, setup=read_setup(record.setup))

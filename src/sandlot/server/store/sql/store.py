@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..base import StoreUnavailableError
 from .audit import SqlAudit
+from .builds import SqlBuilds
 from .channels import SqlChannels, SqlDeliveries
 from .database import Database
 from .idempotency import SqlIdempotency
@@ -31,6 +32,7 @@ class SqlStore:
         self.audit = SqlAudit(database)
         self.idempotency = SqlIdempotency(database)
         self.stats = SqlStats(database)
+        self.builds = SqlBuilds(database)
         self.channels = SqlChannels(database)
         self.deliveries = SqlDeliveries(database)
         self._database = database

@@ -37,6 +37,8 @@ __all__ = [
     "channels",
     "deliveries",
     "audit_log",
+    "build_logs",
+    "builds",
     "idempotency_keys",
     "memberships",
     "metadata",
@@ -48,7 +50,7 @@ __all__ = [
     "users",
 ]
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -156,6 +158,7 @@ audit_log = Table(
 _LIVE = text(f"status IN ({', '.join(repr(status) for status in LIVE_STATUSES)})")
 
 _ALONE = text("sandbox_id IS NULL")
+_PLATFORM = text("platform")
 
 sandboxes = Table(
     "sandboxes",
@@ -183,6 +186,7 @@ sandboxes = Table(
     Column("started_at", UtcTime),
     Column("last_active_at", UtcTime),
     Column("last_updated", UtcTime, nullable=False),
+    Column("setup", JSON(none_as_null=True)),
     Index("ix_sandboxes_newest", "team_id", "created_at", "id"),
     # A name may be taken again once its sandbox is gone.
     Index(
@@ -219,6 +223,8 @@ snapshots = Table(
     Column("disk_mb", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Column("setup", JSON(none_as_null=True)),
+    Column("platform", Boolean, nullable=False, server_default=false()),
     Index("ix_snapshots_newest", "team_id", "created_at", "id"),
     # The names of checkpoints are only for people to read.
     Index(
@@ -229,6 +235,7 @@ snapshots = Table(
         sqlite_where=_ALONE,
         postgresql_where=_ALONE,
     ),
+    Index("ix_snapshots_platform", "name", sqlite_where=_PLATFORM, postgresql_where=_PLATFORM),
 )
 
 idempotency_keys = Table(
@@ -296,6 +303,51 @@ deliveries = Table(
         sqlite_where=_PENDING,
         postgresql_where=_PENDING,
     ),
+)
+
+_UNFINISHED = text("status IN ('pending', 'running')")
+
+builds = Table(
+    "builds",
+    metadata,
+    Column("id", String(29), primary_key=True),
+    Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("base_template", String(64), nullable=False),
+    Column("recipe", JSON, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("disk_mb", Integer, nullable=False),
+    Column("network", String(16), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("total_steps", Integer, nullable=False),
+    Column("current_step", Integer, nullable=False),
+    Column("healthcheck", Text),
+    Column("archive", String(64)),
+    Column("error", Text),
+    Column("sandbox_id", String(28)),
+    Column("default_user", String(64)),
+    Column("default_cwd", Text),
+    Column("default_env", JSON, nullable=False),
+    Column("started_at", UtcTime),
+    Column("completed_at", UtcTime),
+    Index("ix_builds_newest", "created_at", "id"),
+    Index(
+        "ix_builds_unfinished",
+        "created_at",
+        "id",
+        sqlite_where=_UNFINISHED,
+        postgresql_where=_UNFINISHED,
+    ),
+)
+
+# Beside the builds, so that lists need not read them.
+build_logs = Table(
+    "build_logs",
+    metadata,
+    Column("build_id", String(29), ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("content", Text, nullable=False),
 )
 
 # Alembic's own table, made here so that a new database need not import Alembic.
