@@ -33,6 +33,7 @@ _BY_CODE: dict[str, type[APIError]] = {
     "conflict": ConflictError,
     "already_exists": ConflictError,
     "idempotency_key_conflict": ConflictError,
+    "idempotency_key_used": ConflictError,
     "host_has_sandboxes": HostHasSandboxesError,
     "has_active_sandboxes": HostHasSandboxesError,
     "too_large": TooLargeError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,13 +14,16 @@ from sandlot.server.services.clock import RunClock
 from sandlot.server.services.errors import (
     AgentError,
     HostUnavailableError,
+    IdempotencyKeyUsedError,
     InvalidStateError,
     NotFoundError,
 )
-from sandlot.server.services.idempotency import Idempotency
+from sandlot.server.services.idempotency import Claim, Idempotency, Keyed
 from sandlot.server.services.sandboxes import NewSandbox, Sandboxes
 from sandlot.server.store.memory import MemoryStore
 from sandlot.server.store.records import SandboxRecord
+
+REQUEST = Keyed(TEAM, "me", "key", "fingerprint")
 
 
 def test_a_cancelled_create_leaves_nothing() -> None:
@@ -146,38 +150,71 @@ def test_a_request_whose_requester_leaves_is_finished() -> None:
     async def scenario(_sandboxes: Sandboxes, _engine: Double, store: MemoryStore) -> None:
         gate, made = asyncio.Event(), list[str]()
 
-        async def make(resource_id: str) -> str:
+        async def make(claim: Claim) -> str:
             _ = await gate.wait()
-            made.append(resource_id)
-            return resource_id
+            made.append(claim.id)
+            return claim.id
 
-        async def find(resource_id: str) -> str | None:
-            return resource_id
+        async def find(claim: Claim) -> str | None:
+            return claim.id
 
-        service = Idempotency[str](store.idempotency, lambda: f"thing-{len(made)}")
-        first = asyncio.create_task(service.once(TEAM, "k", "f", make, find))
+        service = Idempotency(store.idempotency, "secret")
+        first = asyncio.create_task(service.once(REQUEST, "thing", make, find))
         await settled()
         _ = first.cancel()
         await settled()
         gate.set()
-        assert await service.once(TEAM, "k", "f", make, find) == "thing-0"
-        assert made == ["thing-0"]
+        assert [await service.once(REQUEST, "thing", make, find)] == made
 
     run(scenario)
 
 
-def test_what_was_noted_but_never_made_is_made() -> None:
+def test_what_was_claimed_but_never_made_is_made() -> None:
     async def scenario(_sandboxes: Sandboxes, _engine: Double, store: MemoryStore) -> None:
-        async def make(resource_id: str) -> str:
-            return resource_id
+        async def make(claim: Claim) -> str:
+            return claim.id
 
-        async def find(_resource_id: str) -> str | None:
-            return None  # the server died between the note and the deed
+        async def find(_claim: Claim) -> str | None:
+            return None  # the server died between the claim and the deed
 
-        ids = iter(["one", "two"])
-        service = Idempotency[str](store.idempotency, lambda: next(ids))
-        assert await service.once(TEAM, "k", "f", make, find) == "one"
-        assert await service.once(TEAM, "k", "f", make, find) == "two"
+        service = Idempotency(store.idempotency, "secret")
+        first = await service.once(REQUEST, "thing", make, find, lasting=True)
+        second = await service.once(REQUEST, "thing", make, find, lasting=True)
+        assert first != second
+        # What is known to have been there is not made again.
+        _ = await service.once(REQUEST, "thing", make, find)
+        with pytest.raises(IdempotencyKeyUsedError):
+            _ = await service.once(REQUEST, "thing", make, find)
+
+    run(scenario)
+
+
+def test_secrets_of_claims() -> None:
+    """They are the same again, for who asks again, as long as the server has the same secret."""
+
+    async def scenario(_sandboxes: Sandboxes, _engine: Double, store: MemoryStore) -> None:
+        async def make(claim: Claim) -> str:
+            return claim.secret
+
+        find = make
+
+        def service(secret: str) -> Idempotency:
+            return Idempotency(store.idempotency, secret)
+
+        first = await service("a").once(REQUEST, "thing", make, find)
+        assert re.fullmatch("[0-9a-f]{64}", first)
+        assert await service("a").once(REQUEST, "thing", make, find) == first
+        assert await service("b").once(REQUEST, "thing", make, find) != first
+        others = [
+            replace(REQUEST, owner="somebody else"),
+            replace(REQUEST, key="other"),
+            replace(REQUEST, team_id="team-" + "1" * 25),
+        ]
+        found = {await service("a").once(request, "thing", make, find) for request in others}
+        assert len(found | {first}) == 4
+        claims = [service("a").unclaimed("thing") for _ in range(2)]
+        assert claims[0].secret != claims[1].secret
+        assert claims[0].secret not in repr(claims[0])
 
     run(scenario)
 

@@ -200,19 +200,30 @@ def test_keys(run: Run) -> None:
 def test_idempotency_keys(run: Run) -> None:
     async def scenario(store: Store) -> None:
         rows = store.idempotency
-        record = IdempotencyRecord(TEAM, "key", "f" * 64, new_id("cl"), NOW)
-        await rows.put(record)
-        assert await rows.find(TEAM, "key") == record
-        assert await rows.find(OTHER, "key") is None
-        newer = replace(record, fingerprint="g" * 64, created_at=NOW + timedelta(days=1))
-        await rows.put(newer)
-        assert await rows.find(TEAM, "key") == newer
-        await rows.put(replace(record, key="old"))
-        await rows.remove_before(NOW + timedelta(hours=1))
-        assert await rows.find(TEAM, "old") is None
-        assert await rows.find(TEAM, "key") == newer
-        await rows.remove(TEAM, "key")
-        assert await rows.find(TEAM, "key") is None
+        record = IdempotencyRecord(TEAM, "me", "key", "f" * 64, new_id("cl"), NOW, "salt")
+        newer = replace(
+            record,
+            fingerprint="g" * 64,
+            resource_id=new_id("cl"),
+            created_at=NOW + timedelta(days=1),
+        )
+        assert await rows.claim(record, NOW) == record
+        assert await rows.claim(newer, NOW) == record
+        others = [replace(newer, owner="you"), replace(newer, team_id=OTHER)]
+        assert [await rows.claim(each, NOW) for each in others] == others
+        await rows.finish(newer)  # not the one that has the key
+        assert await rows.claim(newer, NOW) == record
+        await rows.finish(record)
+        done = replace(record, is_done=True)
+        assert await rows.claim(newer, NOW) == done
+        # One that is too old counts no more.
+        assert await rows.claim(newer, NOW + timedelta(seconds=1)) == newer
+        await rows.remove(record)
+        assert await rows.claim(record, NOW) == newer
+        await rows.remove_before(NOW + timedelta(days=2))
+        assert await rows.claim(record, NOW) == record
+        await rows.remove(record)
+        assert await rows.claim(newer, NOW) == newer
 
     run(scenario)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 from .. import models
-from .._flow import KEY_HEADER, Flow, Request, Server, decode, execute, fetch, path, send
+from .._flow import Flow, Request, Server, decode, execute, fetch, path, send
 from ..errors import InvalidArgumentError
 from . import arguments, meta
 
@@ -32,9 +31,7 @@ def create(
         "config": _config(config),
         "events": _events(events),
     }
-    # Original servers ignore the key, and would refuse the second for having the first one's name.
-    known = (yield from meta.known(server)) is not None
-    headers = {KEY_HEADER: uuid4().hex} if known else {}
+    headers = yield from meta.creation_key(server)
     return (yield from fetch(models.Channel, Request("POST", _ROOT, body, headers=headers)))
 
 

@@ -60,7 +60,8 @@ def create_key(
     )
     if scopes is not None or expires_at is not None:
         yield from meta.require(server, "scopes and expiry of API keys", "api_keys.scopes")
-    return (yield from fetch(models.ApiKey, Request("POST", _KEYS, body)))
+    headers = yield from meta.creation_key(server)
+    return (yield from fetch(models.ApiKey, Request("POST", _KEYS, body, headers=headers)))
 
 
 def list_keys() -> Flow[list[models.ApiKey]]:
@@ -78,10 +79,11 @@ def list_teams() -> Flow[list[models.Team]]:
     return fetch(list[models.Team], Request("GET", _TEAMS))
 
 
-def create_team(name: str) -> Flow[models.Team]:
+def create_team(server: Server, name: str) -> Flow[models.Team]:
     """Make a team."""
     body = {"name": arguments.filled_text(name, "name")}
-    return fetch(models.Team, Request("POST", _TEAMS, body))
+    headers = yield from meta.creation_key(server)
+    return (yield from fetch(models.Team, Request("POST", _TEAMS, body, headers=headers)))
 
 
 def get_team(team_id: str) -> Flow[models.TeamDetail]:
@@ -106,10 +108,12 @@ def list_members(team_id: str) -> Flow[list[models.Member]]:
     return fetch(list[models.Member], Request("GET", _team(team_id, "members")))
 
 
-def add_member(team_id: str, email: str) -> Flow[models.Member]:
+def add_member(server: Server, team_id: str, email: str) -> Flow[models.Member]:
     """Add a user to a team."""
     body = {"email": arguments.filled_text(email, "email")}
-    return fetch(models.Member, Request("POST", _team(team_id, "members"), body))
+    address = _team(team_id, "members")
+    headers = yield from meta.creation_key(server)
+    return (yield from fetch(models.Member, Request("POST", address, body, headers=headers)))
 
 
 def update_role(team_id: str, user_id: str, role: str) -> Flow[None]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
+from uuid import uuid4
 
 from .. import models
 from .._flow import KEY_HEADER, Flow, Method, Request, Response, Server, fetch, send
-from ..errors import InvalidArgumentError, NotFoundError, UnexpectedResponseError, UnsupportedError
+from ..errors import (
+    AuthenticationError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnexpectedResponseError,
+    UnsupportedError,
+)
 from . import arguments
 
 _METHODS: dict[str, Method] = {
@@ -57,6 +65,15 @@ def require(server: Server, what: str, *features: str) -> Flow[None]:
             f"This server does not support {what}: version {capabilities.version} would ignore it."
             " Nothing was sent"
         )
+
+
+def creation_key(server: Server) -> Flow[dict[str, str]]:
+    """Return the header that lets a creation be sent again; original servers would ignore it."""
+    try:
+        its_own = (yield from known(server)) is not None
+    except (AuthenticationError, PermissionDeniedError):  # it is not for this credential to ask
+        its_own = False
+    return {KEY_HEADER: uuid4().hex} if its_own else {}
 
 
 def request(

@@ -30,8 +30,7 @@ def create(
         sandbox_id=arguments.sandbox_id(sandbox_id), name=_optional_name(name)
     )
     params = {"overwrite": "true"} if overwrite else {}
-    # Original servers ignore the key, and would do it twice.
-    headers = _key() if (yield from meta.known(server)) is not None else {}
+    headers = yield from meta.creation_key(server)
     request = Request("POST", _ROOT, body, params, headers=headers, timeout=_TIMEOUT)
     return (yield from fetch(models.SnapshotInfo, request))
 

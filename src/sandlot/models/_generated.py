@@ -17,7 +17,7 @@ class ErrorDetail(Model):
     Reason for programs: `invalid_request` (400), `unauthorized` (401), `forbidden`, `no_team`,
     `account_disabled`, `account_deactivated` (403), `not_found` (404), `method_not_allowed` (405),
     `invalid_state`, `conflict`, `already_exists`, `email_taken`, `has_active_sandboxes`,
-    `idempotency_key_conflict` (409), `too_large` (413), `rate_limited` (429), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
+    `idempotency_key_conflict`, `idempotency_key_used` (409), `too_large` (413), `rate_limited` (429), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
     (502), `host_unavailable` (503), `gateway_timeout` (504), `no_space` (507).
     """
     message: str

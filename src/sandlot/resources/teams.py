@@ -29,7 +29,7 @@ class Teams(Resource):
             InvalidRequestError: The name has other characters than `A-Z a-z 0-9`, space and
                 `_ - @ '`, or more than 128.
         """
-        return self._run(identity.create_team(name))
+        return self._run(identity.create_team(self._server, name))
 
     def get(self, team_id: str) -> models.TeamDetail:
         """Look up the team and its members."""
@@ -62,7 +62,7 @@ class Teams(Resource):
             NotFoundError: There is no user with this address.
             InvalidRequestError: They are in the team already.
         """
-        return self._run(identity.add_member(team_id, email))
+        return self._run(identity.add_member(self._server, team_id, email))
 
     def update_member_role(self, team_id: str, user_id: str, role: str) -> None:
         """Change what a member may do; for admins and owners of the team.
@@ -114,7 +114,7 @@ class AsyncTeams(AsyncResource):
             InvalidRequestError: The name has other characters than `A-Z a-z 0-9`, space and
                 `_ - @ '`, or more than 128.
         """
-        return await self._run(identity.create_team(name))
+        return await self._run(identity.create_team(self._server, name))
 
     async def get(self, team_id: str) -> models.TeamDetail:
         """Look up the team and its members."""
@@ -147,7 +147,7 @@ class AsyncTeams(AsyncResource):
             NotFoundError: There is no user with this address.
             InvalidRequestError: They are in the team already.
         """
-        return await self._run(identity.add_member(team_id, email))
+        return await self._run(identity.add_member(self._server, team_id, email))
 
     async def update_member_role(self, team_id: str, user_id: str, role: str) -> None:
         """Change what a member may do; for admins and owners of the team.

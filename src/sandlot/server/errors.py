@@ -33,6 +33,7 @@ STATUS_OF: Final[dict[str, int]] = {
     "email_taken": 409,
     "has_active_sandboxes": 409,
     "idempotency_key_conflict": 409,
+    "idempotency_key_used": 409,
     "too_large": 413,
     "rate_limited": 429,
     "internal_error": 500,

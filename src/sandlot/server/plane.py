@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 from .auth import Authenticator
@@ -17,7 +17,6 @@ from .engine.base import (
     EngineError,
     SandboxSpec,
 )
-from .ids import new_id
 from .options import Options
 from .outgoing.senders import Senders
 from .secret_files import find_or_make
@@ -33,16 +32,14 @@ from .services.events import Events
 from .services.forks import Forks
 from .services.idempotency import Idempotency
 from .services.metrics import Metrics
-from .services.sandboxes import Creation, NewSandbox, Sandboxes
+from .services.sandboxes import NewSandbox, Sandboxes
 from .services.snapshots import Snapshots
 from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .services.teams import Teams
 from .services.tokens import MIN_SECRET, Tokens
 from .store.base import Store, StoreUnavailableError
-from .store.channels import ChannelRecord
 from .store.opening import open_store
-from .store.records import SandboxRecord, SnapshotRecord
 
 __all__ = ["ControlPlane", "StartError"]
 
@@ -87,12 +84,8 @@ class ControlPlane:
     snapshots: Snapshots
     checkpoints: Checkpoints
     forks: Forks
-    idempotency: Idempotency[Creation]
-    fork_requests: Idempotency[Sequence[SandboxRecord]]
-    snapshot_requests: Idempotency[SnapshotRecord]
-    checkpoint_requests: Idempotency[SnapshotRecord]
+    idempotency: Idempotency
     channels: Channels
-    channel_requests: Idempotency[ChannelRecord]
     deliveries: Deliveries
     metrics: Metrics
     stats: Stats
@@ -146,10 +139,6 @@ class ControlPlane:
             return
         try:
             await self.idempotency.close()
-            await self.fork_requests.close()
-            await self.snapshot_requests.close()
-            await self.checkpoint_requests.close()
-            await self.channel_requests.close()
             await self.forks.close()
             await self.sandboxes.close(keep=self.options.keep_sandboxes)
             await self.checkpoints.close()
@@ -182,7 +171,8 @@ class ControlPlane:
         )
         self._engine = engine
         await engine.start()
-        tokens = Tokens(_token_secret(options))
+        secret = _token_secret(options)
+        tokens = Tokens(secret)
         store = await open_store(options.database)
         self.auth = Authenticator(store, tokens, required=options.auth == "api-key")
         self.accounts = Accounts(store, tokens, options.signup)
@@ -194,20 +184,15 @@ class ControlPlane:
         self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
         self.forks = Forks(self.sandboxes, engine)
-        self.idempotency = Idempotency(store.idempotency, lambda: new_id("cl"))
-        self.fork_requests = Idempotency(store.idempotency, lambda: new_id("cl"))
-        self.snapshot_requests = Idempotency(store.idempotency, lambda: new_id("sn"))
-        self.checkpoint_requests = Idempotency(store.idempotency, lambda: new_id("cp"))
+        self.idempotency = Idempotency(store.idempotency, secret)
         senders = Senders(options.channels_allow, options.channels_timeout_sec)
         self.channels = Channels(store.channels, store.deliveries, senders)
-        self.channel_requests = Idempotency(store.idempotency, lambda: new_id("ch"))
         persistence = Persistence(options.channels_attempts, options.channels_first_wait_sec)
         self.deliveries = Deliveries(store.channels, store.deliveries, senders, persistence)
         self.metrics = Metrics(self.sandboxes)
         self.stats = Stats(store.stats, self.sandboxes)
         self._store = store
-        secret = options.api_key
-        key = None if secret is None else secret.get_secret_value()
+        key = None if options.api_key is None else options.api_key.get_secret_value()
         if (
             path := await self.auth.prepare(key, options.key_file, options.api_key_scopes)
         ) is not None:

@@ -7,10 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import CreateApiKeyRequest
+from sandlot.server.services.api_keys import NewKey
 from sandlot.server.services.audit import note
+from sandlot.server.services.idempotency import Claim
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, check_id
+from .idempotency import fingerprint, once
 from .identity_views import key_view
 
 __all__ = ["router"]
@@ -22,7 +25,15 @@ router = APIRouter()
 async def create_key(request: Request, plane: Plane, caller: Caller) -> Response:
     """Make an API key, and show it this once."""
     body = await read_json(request, CreateApiKeyRequest, plane.options.max_json_bytes)
-    made = await plane.api_keys.create(caller, body.name, body.scopes, body.expires_at)
+
+    async def make(claim: Claim) -> NewKey:
+        return await plane.api_keys.create(caller, claim, body.name, body.scopes, body.expires_at)
+
+    async def find(claim: Claim) -> NewKey | None:
+        return await plane.api_keys.find_new(caller.team_id, claim)
+
+    same = fingerprint(body, "api_key")
+    made = await once(request, plane, caller, "key", same, make, find)
     note(made.record.id, name=made.record.name)
     return reply(key_view(made.record, made.key), 201)
 

@@ -18,16 +18,16 @@ from sandlot.models import (
     TestChannelRequest,
     UpdateChannelRequest,
 )
-from sandlot.server.ids import new_id
 from sandlot.server.services.audit import note
 from sandlot.server.services.channels import NewChannel
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.services.idempotency import Claim
 from sandlot.server.store.channels import ChannelRecord, DeliveryFilter, DeliveryRecord
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, check_id
 from .cursors import cursor, page_limit, parse_cursor
-from .idempotency import fingerprint, idempotency_key
+from .idempotency import fingerprint, once
 
 __all__ = ["router"]
 
@@ -50,22 +50,24 @@ ChannelId = Annotated[str, Depends(_channel_id)]
 async def create_channel(request: Request, plane: Plane, caller: Caller) -> Response:
     """Make a channel; the secret of a webhook is shown here and nowhere else."""
     body = await read_json(request, CreateChannelRequest, _LARGEST)
-    key = idempotency_key(request)
     wanted = NewChannel(body.name, body.provider, body.events, body.config)
 
-    async def make(channel_id: str) -> ChannelRecord:
-        return await plane.channels.create(caller.team_id, wanted, channel_id)
+    async def make(claim: Claim) -> Channel:
+        record = await plane.channels.create(caller.team_id, wanted, claim.id, claim.secret)
+        return _view(record, with_secret=True)
 
-    async def find(channel_id: str) -> ChannelRecord | None:
-        return await plane.channels.find(caller.team_id, channel_id)
+    async def find(claim: Claim) -> Channel | None:
+        record = await plane.channels.find(caller.team_id, claim.id)
+        if record is None:
+            return None
+        # One that took its place is not for whoever made the channel to see.
+        first = body.config.get("secret") or claim.secret
+        return _view(record, with_secret=record.config.get("secret") == first)
 
-    if key is None:
-        record = await make(new_id("ch"))
-    else:
-        same = fingerprint(body, "channel")
-        record = await plane.channel_requests.once(caller.team_id, key, same, make, find)
-    note(record.id, name=record.name, provider=record.provider)
-    return reply(_view(record, with_secret=True), 201)
+    same = fingerprint(body, "channel")
+    channel = await once(request, plane, caller, "ch", same, make, find)
+    note(channel.id, name=channel.name, provider=channel.provider)
+    return reply(channel, 201)
 
 
 @router.get("")

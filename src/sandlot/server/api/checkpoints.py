@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import CheckpointRequest, ForkRequest, RollbackRequest
-from sandlot.server.ids import is_id, new_id
+from sandlot.server.ids import is_id
 from sandlot.server.services import changes
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.services.idempotency import Claim
 from sandlot.server.store.records import SandboxRecord, SnapshotRecord
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, SandboxId
-from .disconnects import while_connected
-from .idempotency import fingerprint, idempotency_key
+from .idempotency import fingerprint, once
 from .parameters import flag
 from .views import changes_view, checkpoint_view, sandbox_view
 
@@ -32,21 +32,17 @@ async def fork_sandbox(
     request: Request, plane: Plane, caller: Caller, sandbox_id: SandboxId
 ) -> Response:
     """Make sandboxes that begin with the files of this one."""
-    key = idempotency_key(request)
     body = await read_json(request, ForkRequest, plane.options.max_json_bytes)
     count = body.count or 1
 
-    async def make(first_id: str) -> Sequence[SandboxRecord]:
-        return await plane.forks.create(caller.team_id, sandbox_id, count, first_id)
+    async def make(claim: Claim) -> Sequence[SandboxRecord]:
+        return await plane.forks.create(caller.team_id, sandbox_id, count, claim.id)
 
-    async def find(first_id: str) -> Sequence[SandboxRecord] | None:
-        return await plane.forks.find(caller.team_id, count, first_id)
+    async def find(claim: Claim) -> Sequence[SandboxRecord] | None:
+        return await plane.forks.find(caller.team_id, count, claim.id)
 
-    if key is None:
-        records = await while_connected(request, make(new_id("cl")))
-    else:
-        same = fingerprint(body, "fork", sandbox_id)
-        records = await plane.fork_requests.once(caller.team_id, key, same, make, find)
+    same = fingerprint(body, "fork", sandbox_id)
+    records = await once(request, plane, caller, "cl", same, make, find, lasting=True, undone=True)
     note(sandbox_ids=" ".join(record.id for record in records))
     views = [sandbox_view(record, plane.capabilities) for record in records]
     return reply_list(views, {}, 201)
@@ -57,19 +53,16 @@ async def create_checkpoint(
     request: Request, plane: Plane, caller: Caller, sandbox_id: SandboxId
 ) -> Response:
     """Remember the files of a sandbox, to go back to them."""
-    key = idempotency_key(request)
     body = await read_json(request, CheckpointRequest, plane.options.max_json_bytes)
 
-    async def make(checkpoint_id: str) -> SnapshotRecord:
-        return await plane.checkpoints.create(caller.team_id, sandbox_id, body.name, checkpoint_id)
+    async def make(claim: Claim) -> SnapshotRecord:
+        return await plane.checkpoints.create(caller.team_id, sandbox_id, body.name, claim.id)
 
-    if key is None:
-        record = await make(new_id("cp"))
-    else:
-        same = fingerprint(body, "checkpoint", sandbox_id)
-        record = await plane.checkpoint_requests.once(
-            caller.team_id, key, same, make, plane.snapshots.find
-        )
+    async def find(claim: Claim) -> SnapshotRecord | None:
+        return await plane.snapshots.find(claim.id)
+
+    same = fingerprint(body, "checkpoint", sandbox_id)
+    record = await once(request, plane, caller, "cp", same, make, find)
     note(checkpoint_id=record.id)
     return reply(checkpoint_view(record), 201)
 

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import CreateSandboxRequest, Lease, StopRequest
-from sandlot.server.ids import is_id, new_id
+from sandlot.server.ids import is_id
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.services.idempotency import Claim
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.sandboxes import Creation, NewSandbox
 from sandlot.server.store.records import SandboxFilter
@@ -19,8 +20,7 @@ from sandlot.server.store.records import SandboxFilter
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, SandboxId, check_sandbox_id
 from .cursors import cursor, page_limit, parse_cursor
-from .disconnects import while_connected
-from .idempotency import fingerprint, idempotency_key
+from .idempotency import fingerprint, once
 from .views import metrics_view, sandbox_view, stats_view, stop_view
 
 __all__ = ["router"]
@@ -33,27 +33,26 @@ _LABEL = "metadata."
 @router.post("")
 async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Response:
     """Create a sandbox."""
-    key = idempotency_key(request)
     body = await read_json(request, CreateSandboxRequest, plane.options.max_json_bytes)
     if body.if_exists == "get" and body.name is None:
         raise InvalidRequestError("if_exists: a name is needed to look for a sandbox.")
 
-    async def make(sandbox_id: str) -> Creation:
+    async def make(claim: Claim) -> Creation:
         default = await plane.snapshots.starting_point(caller.team_id, body.template, body.snapshot)
         wanted = _wanted(body, default)
         if body.if_exists == "get":
-            return await plane.sandboxes.get_or_create(caller.team_id, wanted, sandbox_id)
-        record = await plane.sandboxes.create(caller.team_id, wanted, sandbox_id)
+            return await plane.sandboxes.get_or_create(caller.team_id, wanted, claim.id)
+        record = await plane.sandboxes.create(caller.team_id, wanted, claim.id)
         return Creation(record, is_new=True)
 
-    async def find(sandbox_id: str) -> Creation | None:
-        record = await plane.sandboxes.find(caller.team_id, sandbox_id)
-        return None if record is None else Creation(record, is_new=True)
+    async def find(claim: Claim) -> Creation | None:
+        record = await plane.sandboxes.find(caller.team_id, claim.id)
+        if record is None or record.status == "error":
+            return None  # it never ran: the server died while it was being made
+        return Creation(record, is_new=True)
 
-    if key is None:
-        creation = await while_connected(request, make(new_id("cl")))
-    else:
-        creation = await plane.idempotency.once(caller.team_id, key, fingerprint(body), make, find)
+    same = fingerprint(body)
+    creation = await once(request, plane, caller, "cl", same, make, find, lasting=True, undone=True)
     note(creation.record.id, template=body.template or creation.record.template)
     view = sandbox_view(creation.record, plane.capabilities)
     return reply(view, 201 if creation.is_new else 200)

@@ -9,14 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import CreateSnapshotRequest
-from sandlot.server.ids import is_id, new_id
+from sandlot.server.ids import is_id
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.services.idempotency import Claim
 from sandlot.server.store.records import SnapshotRecord
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane
-from .idempotency import fingerprint, idempotency_key
+from .idempotency import fingerprint, once
 from .parameters import flag
 from .views import snapshot_view, template_view
 
@@ -34,20 +35,17 @@ async def create_snapshot(request: Request, plane: Plane, caller: Caller) -> Res
     body = await read_json(request, CreateSnapshotRequest, plane.options.max_json_bytes)
     if not is_id("cl", body.sandbox_id):
         raise InvalidRequestError("sandbox_id: is not the id of a sandbox.")
-    key = idempotency_key(request)
 
-    async def make(snapshot_id: str) -> SnapshotRecord:
+    async def make(claim: Claim) -> SnapshotRecord:
         return await plane.snapshots.create(
-            caller.team_id, body.sandbox_id, body.name, snapshot_id, overwrite=overwrite
+            caller.team_id, body.sandbox_id, body.name, claim.id, overwrite=overwrite
         )
 
-    if key is None:
-        record = await make(new_id("sn"))
-    else:
-        same = fingerprint(body, "snapshot", str(overwrite))
-        record = await plane.snapshot_requests.once(
-            caller.team_id, key, same, make, plane.snapshots.find
-        )
+    async def find(claim: Claim) -> SnapshotRecord | None:
+        return await plane.snapshots.find(claim.id)
+
+    same = fingerprint(body, "snapshot", str(overwrite))
+    record = await once(request, plane, caller, "sn", same, make, find)
     note(record.name, sandbox_id=body.sandbox_id)
     return reply(snapshot_view(record), 201)
 

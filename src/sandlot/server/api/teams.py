@@ -6,11 +6,20 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandlot.models import AddMemberRequest, TeamDetail, TeamNameRequest, UpdateMemberRequest
+from sandlot.models import (
+    AddMemberRequest,
+    Team,
+    TeamDetail,
+    TeamNameRequest,
+    UpdateMemberRequest,
+)
 from sandlot.server.services.audit import note
+from sandlot.server.services.idempotency import Claim
+from sandlot.server.store.identity_records import MemberRecord
 
 from .bodies import read_json, reply, reply_list
 from .context import Caller, OwnTeam, Plane, check_id
+from .idempotency import fingerprint, once
 from .identity_views import member_view, team_view
 from .parameters import flag
 
@@ -23,9 +32,18 @@ router = APIRouter()
 async def create_team(request: Request, plane: Plane, caller: Caller) -> Response:
     """Make a team that the caller owns."""
     body = await read_json(request, TeamNameRequest, plane.options.max_json_bytes)
-    team = await plane.teams.create(caller, body.name)
+
+    async def make(claim: Claim) -> Team:
+        return team_view(await plane.teams.create(caller, body.name, claim.id), "owner")
+
+    async def find(claim: Claim) -> Team | None:
+        standing = await plane.teams.standing(caller, claim.id)
+        return None if standing is None else team_view(standing.team, standing.role)
+
+    same = fingerprint(body, "team")
+    team = await once(request, plane, caller, "team", same, make, find)
     note(team.id, name=team.name)
-    return reply(team_view(team, "owner"), 201)
+    return reply(team, 201)
 
 
 @router.get("")
@@ -67,10 +85,18 @@ async def list_members(plane: Plane, team_id: OwnTeam) -> Response:
 
 
 @router.post("/{id}/members")
-async def add_member(request: Request, plane: Plane, team_id: OwnTeam) -> Response:
+async def add_member(request: Request, plane: Plane, caller: Caller, team_id: OwnTeam) -> Response:
     """Add a user, as a member."""
     body = await read_json(request, AddMemberRequest, plane.options.max_json_bytes)
-    member = await plane.teams.add_member(team_id, body.email)
+
+    async def make(_claim: Claim) -> MemberRecord:
+        return await plane.teams.add_member(team_id, body.email)
+
+    async def find(_claim: Claim) -> MemberRecord | None:
+        return await plane.teams.find_member(team_id, body.email)
+
+    same = fingerprint(body, "member", team_id)
+    member = await once(request, plane, caller, "member", same, make, find)
     note(member.user_id, email=member.email, role=member.role)
     return reply(member_view(member), 201)
 

@@ -17,7 +17,8 @@ from sandlot.server.store.base import Store
 from sandlot.server.store.identity_records import ApiKeyRecord
 
 from . import naming
-from .errors import ForbiddenError, InvalidRequestError
+from .errors import ForbiddenError, IdempotencyKeyUsedError, InvalidRequestError
+from .idempotency import Claim
 from .principals import ALL_SCOPES, Principal
 
 __all__ = ["ApiKeys", "NewKey", "key_digest", "key_record", "new_key"]
@@ -41,6 +42,7 @@ class ApiKeys:
     async def create(
         self,
         caller: Principal,
+        claim: Claim,
         name: str | None,
         scopes: Sequence[str] | None,
         expires_at: datetime | None,
@@ -50,6 +52,7 @@ class ApiKeys:
         Args:
             caller: Who makes it. For what goes beyond the default the key acts on their behalf, and
                 never may more than they may.
+            claim: Its id, and what it is made of.
             name: What to call it.
             scopes: What it may be used for; the default if None.
             expires_at: When it ceases to be valid.
@@ -63,11 +66,30 @@ class ApiKeys:
             raise ForbiddenError("scopes: this API key cannot give what it does not have itself.")
         if expires_at is not None and not _is_future(expires_at):
             raise InvalidRequestError("expires_at: must be a time to come, with its time zone.")
-        key = new_key()
+        key = _key_of(claim)
         record = key_record(key, caller.team_id, naming.key_name(name), caller.user_id, wanted)
+        record = replace(record, id=claim.id)
         if expires_at is not None:
             record = replace(record, expires_at=expires_at.astimezone(UTC))
         await self._keys.add(record)
+        return NewKey(record, key)
+
+    async def find_new(self, team_id: str, claim: Claim) -> NewKey | None:
+        """Return a key that was made with this claim, as long as it is valid.
+
+        Raises:
+            IdempotencyKeyUsedError: The secret of the server has changed meanwhile.
+        """
+        records = await self._keys.list(team_id)
+        record = next((record for record in records if record.id == claim.id), None)
+        if record is None:
+            return None
+        key = _key_of(claim)
+        if key_digest(key) != record.hash:
+            raise IdempotencyKeyUsedError(
+                f"The API key {record.id} was made, and cannot be shown again, as the server has"
+                " another secret by now: revoke it, and make one with a new idempotency key."
+            )
         return NewKey(record, key)
 
     async def list(self, team_id: str) -> Sequence[ApiKeyRecord]:
@@ -84,6 +106,10 @@ class ApiKeys:
 def new_key() -> str:
     """Return a new API key."""
     return f"wrn_{secrets.token_hex(16)}"
+
+
+def _key_of(claim: Claim) -> str:
+    return f"wrn_{claim.secret[:32]}"
 
 
 def key_digest(key: str) -> str:

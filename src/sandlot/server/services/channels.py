@@ -57,10 +57,12 @@ class Channels:
         self._senders = senders
         self._tests = 0
 
-    async def create(self, team_id: str, wanted: NewChannel, channel_id: str) -> ChannelRecord:
-        """Make a channel; a webhook that brings no secret is given one."""
+    async def create(
+        self, team_id: str, wanted: NewChannel, channel_id: str, secret: str
+    ) -> ChannelRecord:
+        """Make a channel; a webhook that brings no secret is given this one."""
         name, events = _name(wanted.name), _events(wanted.events)
-        config = await self._config(wanted.provider, wanted.config)
+        config = await self._config(wanted.provider, wanted.config, secret)
         there = await self._rows.list(team_id)
         if len(there) >= _MOST:
             raise ConflictError(f"There are {_MOST} channels: delete one of them first.")
@@ -109,7 +111,8 @@ class Channels:
     ) -> ChannelRecord:
         """Replace all of the configuration; what is still on its way goes to the new address."""
         record = await self.get(team_id, channel_id)
-        return await self._save(replace(record, config=await self._config(record.provider, config)))
+        complete = await self._config(record.provider, config, secrets.token_hex(32))
+        return await self._save(replace(record, config=complete))
 
     async def delete(self, team_id: str, channel_id: str) -> None:
         """Delete a channel and its deliveries; one that is gone already is fine."""
@@ -128,7 +131,7 @@ class Channels:
         Raises:
             BadGatewayError: It did not arrive; the message says why.
         """
-        complete = await self._config(provider, config)
+        complete = await self._config(provider, config, secrets.token_hex(32))
         if self._tests >= _TESTS_AT_ONCE:
             raise HostUnavailableError("Too many channels are being tested: try again.")
         event = Event("channel.test", team_id, Resource("channel", f"of {provider}"))
@@ -152,7 +155,9 @@ class Channels:
             raise NotFoundError("There is no such channel.")
         return record
 
-    async def _config(self, provider: str, config: Mapping[str, str]) -> Mapping[str, str]:
+    async def _config(
+        self, provider: str, config: Mapping[str, str], secret: str
+    ) -> Mapping[str, str]:
         """Check a configuration, and return it with all that it needs."""
         if provider not in PROVIDERS:
             raise InvalidRequestError(f"provider: must be one of {', '.join(sorted(PROVIDERS))}.")
@@ -163,7 +168,7 @@ class Channels:
             raise InvalidRequestError(str(error)) from error
         except NotDeliveredError as error:
             raise HostUnavailableError("The configuration cannot be checked now.") from error
-        return {"secret": secrets.token_hex(32), **given} if provider == WEBHOOK else given
+        return {"secret": secret, **given} if provider == WEBHOOK else given
 
 
 def _name(text: str) -> str:

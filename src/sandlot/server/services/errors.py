@@ -15,6 +15,7 @@
     ├── HasActiveSandboxesError     has_active_sandboxes
     ├── RateLimitedError            rate_limited
     ├── IdempotencyKeyConflictError idempotency_key_conflict
+    ├── IdempotencyKeyUsedError     idempotency_key_used
     ├── TooLargeError               too_large
     ├── UnsupportedError            unsupported
     ├── AgentError                  agent_error
@@ -45,6 +46,7 @@ __all__ = [
     "HasActiveSandboxesError",
     "HostUnavailableError",
     "IdempotencyKeyConflictError",
+    "IdempotencyKeyUsedError",
     "InvalidRequestError",
     "InvalidStateError",
     "NoSpaceError",
@@ -163,6 +165,12 @@ class IdempotencyKeyConflictError(ServiceError):
     """The idempotency key was used for another request."""
 
     code = "idempotency_key_conflict"
+
+
+class IdempotencyKeyUsedError(ServiceError):
+    """The request was carried out, but what it made is there no more."""
+
+    code = "idempotency_key_used"
 
 
 class TooLargeError(ServiceError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sandlot.server.store import identity
@@ -62,12 +62,17 @@ class Teams:
         assert caller.user_id is not None
         return await self._teams.of_user(caller.user_id)
 
-    async def create(self, caller: Principal, name: str) -> TeamRecord:
+    async def create(self, caller: Principal, name: str, team_id: str) -> TeamRecord:
         """Make a team that the caller owns."""
         assert caller.user_id is not None
-        team = new_team(naming.team_name(name))
+        team = replace(new_team(naming.team_name(name)), id=team_id)
         await self._teams.add(team, caller.user_id)
         return team
+
+    async def standing(self, caller: Principal, team_id: str) -> Standing | None:
+        """Return what the caller is in a team."""
+        assert caller.user_id is not None
+        return await self._users.standing(caller.user_id, team_id)
 
     async def get(self, team_id: str) -> TeamRecord:
         """Return a team.
@@ -133,6 +138,12 @@ class Teams:
         except identity.AlreadyMemberError as error:
             raise InvalidRequestError("email: this user is already a member.") from error
         return MemberRecord(team_id, user.id, "member", now, user.email, user.name)
+
+    async def find_member(self, team_id: str, email: str) -> MemberRecord | None:
+        """Return the member of a team who has this address."""
+        address = naming.user_email(email)
+        found = (member for member in await self.members(team_id) if member.email == address)
+        return next(found, None)
 
     async def set_role(self, caller: Principal, user_id: str, role: str) -> None:
         """Change what a member of the caller's team may do.

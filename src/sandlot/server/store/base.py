@@ -126,16 +126,16 @@ class SnapshotRows(Protocol):
 class IdempotencyRows(Protocol):
     """The rows of requests that carried an idempotency key."""
 
-    async def find(self, team_id: str, key: str) -> IdempotencyRecord | None:
-        """Return what came of the request with this key."""
+    async def claim(self, record: IdempotencyRecord, since: datetime) -> IdempotencyRecord:
+        """Add a row unless one with this key is there that is not older than that; return which."""
         ...
 
-    async def put(self, record: IdempotencyRecord) -> None:
-        """Note what comes of a request; a note with the same key is replaced."""
+    async def finish(self, record: IdempotencyRecord) -> None:
+        """Note that what the request made is there, or was."""
         ...
 
-    async def remove(self, team_id: str, key: str) -> None:
-        """Forget a request."""
+    async def remove(self, record: IdempotencyRecord) -> None:
+        """Forget a request, unless it was claimed anew."""
         ...
 
     async def remove_before(self, time: datetime) -> None:

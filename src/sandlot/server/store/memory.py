@@ -144,19 +144,29 @@ class _Snapshots:
 
 class _Idempotency:
     def __init__(self) -> None:
-        self._rows = dict[tuple[str, str], IdempotencyRecord]()
+        self._rows = dict[tuple[str, str, str], IdempotencyRecord]()
 
-    async def find(self, team_id: str, key: str) -> IdempotencyRecord | None:
-        return self._rows.get((team_id, key))
+    async def claim(self, record: IdempotencyRecord, since: datetime) -> IdempotencyRecord:
+        known = self._rows.get(_place(record))
+        if known is not None and known.created_at >= since:
+            return known
+        self._rows[_place(record)] = record
+        return record
 
-    async def put(self, record: IdempotencyRecord) -> None:
-        self._rows[record.team_id, record.key] = record
+    async def finish(self, record: IdempotencyRecord) -> None:
+        if self._has(record):
+            self._rows[_place(record)] = replace(record, is_done=True)
 
-    async def remove(self, team_id: str, key: str) -> None:
-        _ = self._rows.pop((team_id, key), None)
+    async def remove(self, record: IdempotencyRecord) -> None:
+        if self._has(record):
+            del self._rows[_place(record)]
 
     async def remove_before(self, time: datetime) -> None:
         self._rows = {key: row for key, row in self._rows.items() if row.created_at >= time}
+
+    def _has(self, record: IdempotencyRecord) -> bool:
+        known = self._rows.get(_place(record))
+        return known is not None and known.resource_id == record.resource_id
 
 
 class _Stats:
@@ -190,6 +200,10 @@ def _matches(row: SandboxRecord, wanted: SandboxFilter) -> bool:
         and wanted.metadata.items() <= row.metadata.items()
         and (wanted.before is None or _age(row) < wanted.before)
     )
+
+
+def _place(row: IdempotencyRecord) -> tuple[str, str, str]:
+    return row.team_id, row.owner, row.key
 
 
 def _age(row: SandboxRecord) -> tuple[datetime, str]:

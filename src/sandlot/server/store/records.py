@@ -97,13 +97,22 @@ class SnapshotRecord:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """What came of a request with an idempotency key."""
+    """What came of a request with an idempotency key.
+
+    Attributes:
+        owner: Who sent it; empty in rows of servers that did not tell owners apart.
+        salt: What secrets of the thing are derived from, together with one of the server.
+        is_done: Whether the thing is known to have been there.
+    """
 
     team_id: str
+    owner: str
     key: str
     fingerprint: str
     resource_id: str
     created_at: datetime
+    salt: str = ""
+    is_done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from ..records import IdempotencyRecord
 from .database import Database
 from .tables import idempotency_keys
 
 __all__ = ["SqlIdempotency"]
+
+_OWNERS = ("",)
+"""Whose rows count for everybody in a team: those of servers that did not tell owners apart."""
 
 
 class SqlIdempotency:
@@ -19,33 +24,23 @@ class SqlIdempotency:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, team_id: str, key: str) -> IdempotencyRecord | None:
-        """Return what came of the request with this key."""
-        columns = idempotency_keys.c
-        query = select(idempotency_keys).where(columns.team_id == team_id, columns.key == key)
-        async with self._database.begin() as connection:
-            row = (await connection.execute(query)).mappings().first()
-        return None if row is None else IdempotencyRecord(**row)
+    async def claim(self, record: IdempotencyRecord, since: datetime) -> IdempotencyRecord:
+        """Add a row unless one with this key is there that is not older than that; return which."""
+        try:
+            return await self._claim(record, since)
+        except IntegrityError:  # somebody was faster; or it is impossible, and fails again
+            return await self._claim(record, since)
 
-    async def put(self, record: IdempotencyRecord) -> None:
-        """Note what comes of a request; a note with the same key is replaced."""
-        columns = idempotency_keys.c
-        values = {column.name: getattr(record, column.name) for column in columns}
+    async def finish(self, record: IdempotencyRecord) -> None:
+        """Note that what the request made is there, or was."""
+        query = update(idempotency_keys).where(_is(record)).values(is_done=True)
         async with self._database.begin() as connection:
-            _ = await connection.execute(
-                delete(idempotency_keys).where(
-                    columns.team_id == record.team_id, columns.key == record.key
-                )
-            )
-            _ = await connection.execute(insert(idempotency_keys).values(values))
+            _ = await connection.execute(query)
 
-    async def remove(self, team_id: str, key: str) -> None:
-        """Forget a request."""
-        columns = idempotency_keys.c
+    async def remove(self, record: IdempotencyRecord) -> None:
+        """Forget a request, unless it was claimed anew."""
         async with self._database.begin() as connection:
-            _ = await connection.execute(
-                delete(idempotency_keys).where(columns.team_id == team_id, columns.key == key)
-            )
+            _ = await connection.execute(delete(idempotency_keys).where(_is(record)))
 
     async def remove_before(self, time: datetime) -> None:
         """Forget all requests older than that."""
@@ -53,3 +48,29 @@ class SqlIdempotency:
             _ = await connection.execute(
                 delete(idempotency_keys).where(idempotency_keys.c.created_at < time)
             )
+
+    async def _claim(self, record: IdempotencyRecord, since: datetime) -> IdempotencyRecord:
+        columns = idempotency_keys.c
+        same = and_(
+            columns.team_id == record.team_id,
+            columns.owner.in_((record.owner, *_OWNERS)),
+            columns.key == record.key,
+        )
+        query = select(idempotency_keys).where(same, columns.created_at >= since)
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query)).mappings().first()
+            if row is not None:
+                return IdempotencyRecord(**row)
+            _ = await connection.execute(delete(idempotency_keys).where(same))
+            _ = await connection.execute(insert(idempotency_keys).values(asdict(record)))
+        return record
+
+
+def _is(record: IdempotencyRecord) -> ColumnElement[bool]:
+    columns = idempotency_keys.c
+    return and_(
+        columns.team_id == record.team_id,
+        columns.owner == record.owner,
+        columns.key == record.key,
+        columns.resource_id == record.resource_id,
+    )

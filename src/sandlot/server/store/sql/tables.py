@@ -50,7 +50,7 @@ __all__ = [
     "users",
 ]
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -242,9 +242,12 @@ idempotency_keys = Table(
     "idempotency_keys",
     metadata,
     Column("team_id", String(30), ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("owner", String(40), primary_key=True),
     Column("key", String(255), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("resource_id", String(64), nullable=False),
+    Column("salt", String(32), nullable=False),
+    Column("is_done", Boolean, nullable=False),
     Column("created_at", UtcTime, nullable=False, index=True),
 )
 
