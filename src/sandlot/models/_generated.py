@@ -524,7 +524,7 @@ class SnapshotInfo(Model):
     """
     type: Literal["base", "snapshot"] | str
     """
-    `base` ones come with the engine; `snapshot` ones are files of a sandbox.
+    `base` ones come with the engine or were built from a recipe; `snapshot` ones are files of a sandbox.
     """
     vcpus: int | None = None
     """
@@ -544,7 +544,7 @@ class SnapshotInfo(Model):
     """
     platform: bool | None = None
     """
-    It belongs to no team.
+    It is there for all teams.
     """
     template: str | None = None
     """
@@ -963,6 +963,156 @@ class AuditPage(Model):
     next_before_id: str | None = None
     """
     `before_id` of the next page.
+    """
+
+
+class CreateBuildRequest(Model):
+    """
+    What to build, from what, and how.
+    """
+
+    name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """
+    What to call the template.
+    """
+    base_template: str | None = None
+    """
+    Template or snapshot to begin with; `minimal` if omitted.
+    """
+    recipe: Annotated[list[str], Field(min_length=1)]
+    """
+    The instructions.
+    """
+    healthcheck: str | None = None
+    """
+    What says that the started programs are ready; that of the base template if omitted.
+    """
+    vcpus: Annotated[int | None, Field(ge=0, le=64)] = None
+    """
+    Processors, also of sandboxes of the template; as the base template if 0 or omitted.
+    """
+    memory_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
+    """
+    Memory in MiB, likewise.
+    """
+    disk_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
+    """
+    MiB that the home directory may take, likewise.
+    """
+    network: str | None = None
+    """
+    Network mode while it is built; `none` if omitted.
+    """
+    skip_pre_post: bool | None = None
+    """
+    Known to original servers, which do more than the recipe says; without effect here.
+    """
+
+
+class BuildForm(Model):
+    """
+    A build with an archive.
+    """
+
+    config: str
+    """
+    A `CreateBuildRequest` as JSON.
+    """
+    archive: Annotated[
+        str | None,
+        Field(json_schema_extra={"contentMediaType": "application/octet-stream"}),
+    ] = None
+    """
+    Files for COPY: tar, tar.gz or zip, 100 MiB at most.
+    """
+
+
+class BuildLogEntry(Model):
+    """
+    A step of a build.
+    """
+
+    step: int
+    """
+    Its number, counted from 1.
+    """
+    phase: str
+    """
+    `recipe`, or `post-build` for what follows it; original servers have a `pre-build` too.
+    """
+    line: int | None = None
+    """
+    Line of the recipe, counted from 1.
+    """
+    cmd: str
+    """
+    The instruction as it was written.
+    """
+    stdout: str
+    """
+    What it wrote to its standard output, as far as there was room.
+    """
+    stderr: str
+    """
+    What it wrote to its standard error, likewise.
+    """
+    exit: int
+    """
+    Exit code; -1 if it has none.
+    """
+    ok: bool
+    """
+    Whether it did what it should.
+    """
+    elapsed_ms: int
+    """
+    How long it took.
+    """
+
+
+class BuildLogPiece(Model):
+    """
+    Something that a step wrote.
+    """
+
+    step: int
+    """
+    Number of the step.
+    """
+    stream: Literal["command", "stdout", "stderr"] | str
+    """
+    `command` for the instruction itself, with which each step begins.
+    """
+    text: str
+    """
+    What it wrote.
+    """
+
+
+class BuildLogPage(Model):
+    """
+    A part of the log of a build.
+    """
+
+    status: str
+    """
+    Status of the build.
+    """
+    current_step: int
+    """
+    Number of the step that runs, or ran last.
+    """
+    total_steps: int
+    """
+    How many there are.
+    """
+    next_offset: int
+    """
+    Where to read on.
+    """
+    pieces: list[BuildLogPiece]
+    """
+    In order.
     """
 
 
@@ -1420,6 +1570,101 @@ class TeamDetail(Model):
     members: list[Member]
     """
     In the order in which they joined.
+    """
+
+
+class Build(Model):
+    """
+    A build of a template.
+    """
+
+    id: str
+    """
+    Its id.
+    """
+    name: str
+    """
+    Name of the template.
+    """
+    base_template: str
+    """
+    What it begins with.
+    """
+    recipe: list[str]
+    """
+    The instructions.
+    """
+    healthcheck: str | None = None
+    """
+    What says that the started programs are ready.
+    """
+    vcpus: int
+    """
+    Processors, also of sandboxes of the template.
+    """
+    memory_mb: int
+    """
+    Memory in MiB, likewise.
+    """
+    disk_mb: int | None = None
+    """
+    MiB that the home directory may take, likewise.
+    """
+    network: str | None = None
+    """
+    Network mode while it is built.
+    """
+    status: Literal["pending", "running", "success", "failed", "cancelled"] | str
+    """
+    `success` when the template is there.
+    """
+    current_step: int
+    """
+    Number of the step that runs, or ran last.
+    """
+    total_steps: int
+    """
+    How many there are.
+    """
+    logs: list[BuildLogEntry]
+    """
+    The steps that have ended.
+    """
+    error: str | None = None
+    """
+    Why it failed: which step, in which line, and the end of what it wrote.
+    """
+    sandbox_id: str | None = None
+    """
+    The sandbox that it takes place in, and which is gone afterwards.
+    """
+    host_id: str | None = None
+    """
+    The host of that sandbox, if the server says.
+    """
+    default_user: str | None = None
+    """
+    User of commands of its sandboxes.
+    """
+    default_cwd: str | None = None
+    """
+    Directory of commands of its sandboxes.
+    """
+    default_env: dict[str, str] | None = None
+    """
+    Variables of commands of its sandboxes.
+    """
+    created_at: AwareDatetime
+    """
+    When it was asked for.
+    """
+    started_at: AwareDatetime | None = None
+    """
+    When it began.
+    """
+    completed_at: AwareDatetime | None = None
+    """
+    When it ended.
     """
 
 

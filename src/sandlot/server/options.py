@@ -99,6 +99,12 @@ class Options(BaseModel):
     channels_timeout_sec: float = Field(
         default=10.0, gt=0, le=60, description="Seconds that a receiver of notifications may take."
     )
+    builds_timeout_sec: float = Field(
+        default=3600.0, gt=0, description="Seconds that the build of a template may take."
+    )
+    max_build_archive_bytes: int = Field(
+        default=100 << 20, gt=0, description="Largest archive that may come with a recipe."
+    )
     disk_reserve_mb: int = Field(
         default=512, ge=0, description="MiB of the disk that sandboxes must leave free."
     )

@@ -24,6 +24,7 @@ from .services.accounts import Accounts
 from .services.announcements import announce_sandboxes
 from .services.api_keys import ApiKeys
 from .services.audit import AuditLog
+from .services.builds import Builds
 from .services.channels import Channels
 from .services.checkpoints import Checkpoints
 from .services.commands import Commands
@@ -34,6 +35,7 @@ from .services.idempotency import Idempotency
 from .services.metrics import Metrics
 from .services.sandboxes import NewSandbox, Sandboxes
 from .services.snapshots import Snapshots
+from .services.starting import Starter
 from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .services.teams import Teams
@@ -85,6 +87,7 @@ class ControlPlane:
     checkpoints: Checkpoints
     forks: Forks
     idempotency: Idempotency
+    builds: Builds
     channels: Channels
     deliveries: Deliveries
     metrics: Metrics
@@ -139,6 +142,7 @@ class ControlPlane:
             return
         try:
             await self.idempotency.close()
+            await self.builds.close()
             await self.forks.close()
             await self.sandboxes.close(keep=self.options.keep_sandboxes)
             await self.checkpoints.close()
@@ -151,6 +155,7 @@ class ControlPlane:
     async def interrupt(self) -> None:
         """End what requests wait for: the server is about to stop."""
         self.stopping.set()
+        self.builds.stop_soon()
         self.sandboxes.refuse_new()
         await self.commands.stop_all(_FAREWELL)
 
@@ -179,12 +184,20 @@ class ControlPlane:
         self.api_keys = ApiKeys(store, self.auth.forget)
         self.audit = AuditLog(store.audit, options.audit_days)
         _ = self.events.subscribe(self.audit.on_event)
-        self.sandboxes = Sandboxes(store.sandboxes, engine)
+        self.sandboxes = Sandboxes(store.sandboxes, engine, Starter(self.commands).begin)
         self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine, self.events)
         self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
         self.forks = Forks(self.sandboxes, engine)
         self.idempotency = Idempotency(store.idempotency, secret)
+        self.builds = Builds(
+            store.builds,
+            self.sandboxes,
+            self.snapshots,
+            self.commands,
+            options.data_dir / "builds",
+            options.builds_timeout_sec,
+        )
         senders = Senders(options.channels_allow, options.channels_timeout_sec)
         self.channels = Channels(store.channels, store.deliveries, senders)
         persistence = Persistence(options.channels_attempts, options.channels_first_wait_sec)
@@ -201,10 +214,13 @@ class ControlPlane:
         self.deliveries.start(self.events)
         await self.sandboxes.recover()
         await self.snapshots.recover()
+        await self.builds.recover()
         for work, interval in (
             (self.metrics.measure, _MEASURE_INTERVAL),
             (self.stats.sample, _SAMPLE_INTERVAL),
             (self.sandboxes.save_activity, _SAVE_INTERVAL),
+            (self.builds.save_logs, _SAVE_INTERVAL),
+            (self.builds.forget_old, _CLEAN_INTERVAL),
             (self.idempotency.forget_old, _CLEAN_INTERVAL),
             (self.stats.forget_old, _CLEAN_INTERVAL),
             (self.audit.forget_old, _CLEAN_INTERVAL),

@@ -48,11 +48,16 @@ def _channel(audited: Audited | None = None) -> Rule:
     return Rule("channels", "member", audited=audited)
 
 
+def _build(audited: Audited | None = None) -> Rule:
+    return Rule("admin", platform=True, audited=audited)
+
+
 _READ = Rule("sandboxes")
 _OPEN = Rule(None)
 _BOX = "/v1/sandboxes/{id}"
 _TEAM = "/v1/teams/{id}"
 _CHANNEL = "/v1/channels/{id}"
+_BUILD = "/v1/admin/builds/{id}"
 
 RULES: Final[Mapping[str, Rule]] = {
     "GET /health": _OPEN,
@@ -131,6 +136,12 @@ RULES: Final[Mapping[str, Rule]] = {
     f"DELETE {_CHANNEL}": _channel(Audited("channel", "delete", "warning")),
     f"PUT {_CHANNEL}/config": _channel(Audited("channel", "rotate_config", "info")),
     f"GET {_CHANNEL}/deliveries": _channel(),
+    # Builds
+    "POST /v1/admin/builds": _build(Audited("build", "create", scope="admin")),
+    "GET /v1/admin/builds": _build(),
+    f"GET {_BUILD}": _build(),
+    f"GET {_BUILD}/log": _build(),
+    f"POST {_BUILD}/cancel": _build(Audited("build", "cancel", "warning", "admin")),
     # The audit log
     "GET /v1/audit-logs": Rule("audit", "member"),
 }

@@ -53,7 +53,8 @@ async def create_snapshot(request: Request, plane: Plane, caller: Caller) -> Res
 @router.get("")
 async def list_snapshots(request: Request, plane: Plane, caller: Caller) -> Response:
     """List templates, newest first; those that come with the engine last."""
-    records = await plane.snapshots.list(caller.team_id)
+    records = [*await plane.snapshots.list(caller.team_id), *await plane.snapshots.platform()]
+    records.sort(key=lambda record: (record.created_at, record.id), reverse=True)
     views = [snapshot_view(record) for record in records]
     views += [template_view(name, plane.started_at) for name in plane.capabilities.templates]
     kind = request.query_params.get("type")

@@ -49,6 +49,8 @@ __all__ = [
 
 _FEATURES: Final = [
     "api_keys.scopes",
+    "builds.log",
+    "builds.network",
     "capabilities",
     "channels.deliveries",
     "create.cwd",
@@ -151,12 +153,12 @@ def snapshot_view(record: SnapshotRecord) -> SnapshotInfo:
     """Show a snapshot."""
     return SnapshotInfo(
         name=record.name or record.id,
-        type="snapshot",
+        type="base" if record.platform else "snapshot",
         vcpus=record.vcpus,
         memory_mb=record.memory_mb,
         size_bytes=record.size_bytes,
         created_at=record.created_at,
-        platform=False,
+        platform=record.platform,
         template=record.template,
     )
 

@@ -33,6 +33,7 @@ async def capture(live: LiveSandbox, snapshot_id: str, name: str | None = None) 
         size_bytes=size.total_bytes,
         created_at=datetime.now(UTC),
         name=name,
+        setup=sandbox.setup,
     )
 
 

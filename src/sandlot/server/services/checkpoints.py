@@ -60,7 +60,11 @@ class Checkpoints:
         """Put the files of a running or paused sandbox back; it runs afterwards."""
         live = await self._sandboxes.in_status(team_id, sandbox_id, "running", "paused")
         record = await self.get(team_id, sandbox_id, checkpoint_id)
-        return await self._sandboxes.lives.restart(live, lambda: live.handle.rollback(record.id))
+        restarted = await self._sandboxes.lives.restart(
+            live, lambda: live.handle.rollback(record.id)
+        )
+        await self._sandboxes.begin(live)
+        return restarted
 
     async def _create(
         self, live: LiveSandbox, name: str | None, checkpoint_id: str

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sandlot.server.engine.base import Command, EngineError, Exit, Output, Process, SandboxGoneError
+from sandlot.server.store.setups import Setup
 
 from .errors import AgentError, InvalidRequestError
 from .live import LiveSandbox
@@ -294,16 +295,19 @@ class Commands:
                 _ = await self._idle.wait()
 
 
+_NO_SETUP = Setup()
 _GONE = "The sandbox ended while the command ran, and the command with it."
 
 
 async def _spawn(live: LiveSandbox, spec: CommandSpec) -> Process:
     _check(spec)
+    record = live.record
+    setup = record.setup or _NO_SETUP
     command = Command(
         argv=spec.argv,
-        env={**live.record.env, **spec.env},
-        cwd=_join(live.record.cwd, spec.cwd),
-        user=spec.user,
+        env={**setup.env, **record.env, **spec.env},
+        cwd=_join(_join(setup.cwd, record.cwd), spec.cwd),
+        user=spec.user or setup.user,
         stdin=spec.stdin,
     )
     try:

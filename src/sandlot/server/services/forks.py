@@ -72,6 +72,7 @@ class Forks:
             env=origin.env,
             cwd=origin.cwd,
             snapshot=origin.snapshot,
+            setup=origin.setup,
             snapshot_id=files,
         )
         ids = _ids(first_id, count)

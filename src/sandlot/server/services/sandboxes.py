@@ -7,13 +7,14 @@ wake and go stands in `lifecycle`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sandlot.server.engine.base import Engine, SandboxSpec
 from sandlot.server.store.base import NameTakenError, SandboxRows
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
+from sandlot.server.store.setups import Setup
 
 from . import isolation
 from .errors import (
@@ -46,6 +47,7 @@ class NewSandbox:
     Attributes:
         snapshot: Name of the snapshot that its files come from.
         snapshot_id: What the engine knows those files by.
+        setup: What it gets besides them.
     """
 
     template: str = "minimal"
@@ -63,6 +65,7 @@ class NewSandbox:
     lease_sec: int = 0
     snapshot: str | None = None
     snapshot_id: str | None = None
+    setup: Setup | None = None
     require_isolation: Sequence[str] = ()
 
 
@@ -83,9 +86,21 @@ class StopReport:
 
 
 class Sandboxes:
-    """All sandboxes of all teams."""
+    """All sandboxes of all teams.
 
-    def __init__(self, rows: SandboxRows, engine: Engine) -> None:
+    Args:
+        rows: Their rows.
+        engine: What keeps them.
+        begin: Starts what their templates start, in one that has just been made.
+    """
+
+    def __init__(
+        self,
+        rows: SandboxRows,
+        engine: Engine,
+        begin: Callable[[LiveSandbox], Awaitable[None]] | None = None,
+    ) -> None:
+        self._begin = begin
         self._rows = rows
         self._engine = engine
         self._lives = Lives(rows, engine)
@@ -127,7 +142,7 @@ class Sandboxes:
         """
         if self._closing:
             raise HostUnavailableError("The server is shutting down.")
-        self._check(wanted)
+        self.check(wanted)
         task = self._tasks.start(self._create(team_id, wanted, sandbox_id))
         self._creating[sandbox_id] = task
         task.add_done_callback(lambda _: self._creating.pop(sandbox_id))
@@ -259,7 +274,21 @@ class Sandboxes:
         """Write down what is not written at once."""
         await self._lives.catch_up()
 
-    def _check(self, wanted: NewSandbox) -> None:
+    async def begin(self, live: LiveSandbox) -> None:
+        """Start what the template of a sandbox starts, once its processes have begun anew.
+
+        Raises:
+            ServiceError: It does not come to work.
+        """
+        if self._begin is not None and live.record.setup is not None:
+            await self._begin(live)
+
+    def check(self, wanted: NewSandbox) -> None:
+        """Check that such a sandbox can be made.
+
+        Raises:
+            ServiceError: It cannot.
+        """
         capabilities = self._engine.capabilities
         if wanted.template not in capabilities.templates:
             known = ", ".join(capabilities.templates)
@@ -294,6 +323,7 @@ class Sandboxes:
             max_lifetime_sec=wanted.max_lifetime_sec,
             lease_sec=wanted.lease_sec,
             snapshot=wanted.snapshot,
+            setup=wanted.setup,
             created_at=now,
             last_updated=now,
         )
@@ -321,7 +351,13 @@ class Sandboxes:
             reason = str(error) or "It could not be made."
             await self._lives.save(move(record, "fail", reason))
             raise
-        return (await self._lives.enter(record, handle)).current
+        live = await self._lives.enter(record, handle)
+        try:
+            await self.begin(live)
+        except BaseException as error:
+            await self._lives.end(live, f"What its template starts failed: {error}")
+            raise
+        return live.current
 
     async def _find_named(self, team_id: str, name: str) -> SandboxRecord | None:
         """Return the live sandbox of this name, once it is made or gone if it is about to be."""

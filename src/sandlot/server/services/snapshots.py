@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sandlot.server.engine.base import Engine
+from sandlot.server.ids import new_id
 from sandlot.server.store.base import NameTakenError, SnapshotRows
 from sandlot.server.store.records import SnapshotRecord
+from sandlot.server.store.setups import Setup
 
 from .captures import capture, drop
 from .errors import AlreadyExistsError, ForbiddenError, InvalidRequestError, NotFoundError
 from .events import Event, Events, Resource
 from .live import LiveSandbox
+from .principals import DEFAULT_TEAM
 from .sandboxes import NewSandbox, Sandboxes
 from .tasks import TaskGroup
 
@@ -75,7 +78,7 @@ class Snapshots:
             overwrite: Whether it takes the place of one that has the name, once it is complete.
         """
         name = f"template-{secrets.token_hex(4)}" if name is None else name
-        if self._is_base(name):
+        if self._is_base(name) or await self._rows.find_platform(name) is not None:
             raise AlreadyExistsError(f"{name!r} is a template of this server: use another name.")
         taken = await self._rows.find(team_id, name) is not None
         if taken and not overwrite:
@@ -87,9 +90,13 @@ class Snapshots:
         """Return the snapshots of a team, newest first."""
         return await self._rows.list(team_id)
 
+    async def platform(self) -> Sequence[SnapshotRecord]:
+        """Return the templates that were built for all teams, newest first."""
+        return await self._rows.platform()
+
     async def get(self, team_id: str, name: str) -> SnapshotRecord:
-        """Return the snapshot of this name."""
-        record = await self._rows.find(team_id, name)
+        """Return the snapshot of this name, or the template that was built for all teams."""
+        record = await self._visible(team_id, name)
         if record is None:
             raise NotFoundError(f"There is no snapshot named {name!r}.")
         return record
@@ -100,9 +107,51 @@ class Snapshots:
 
     async def delete(self, team_id: str, name: str) -> None:
         """Delete a snapshot; sandboxes made from it keep their files."""
+        record = None if self._is_base(name) else await self.get(team_id, name)
+        if record is None or record.platform:
+            raise ForbiddenError(f"{name!r} is a template of this server.")
+        await self._tasks.finished(self._delete(record))
+
+    async def check_buildable(self, name: str) -> None:
+        """Check that a template for all teams may be built under this name.
+
+        Raises:
+            AlreadyExistsError: It is that of something else.
+        """
+        found = await self._rows.find(DEFAULT_TEAM, name)
+        if self._is_base(name) or (found is not None and not found.platform):
+            raise AlreadyExistsError(f"{name!r} is taken by something that was not built.")
+
+    async def capture_template(self, live: LiveSandbox, name: str, setup: Setup) -> SnapshotRecord:
+        """Capture the files of a sandbox for a template that `publish` makes known.
+
+        Nothing is left of them if the caller is cancelled meanwhile.
+        """
+        snapshot_id = new_id("sn")
+        try:
+            captured = await capture(live, snapshot_id, name)
+            await self.check_buildable(name)
+        except BaseException:
+            await self._tasks.finished(drop(self._engine, snapshot_id))
+            raise
+        return replace(captured, team_id=DEFAULT_TEAM, setup=setup, platform=True)
+
+    async def publish(self, template: SnapshotRecord) -> None:
+        """Make a template known to all teams, in the place of an older one of its name."""
+        await self._tasks.finished(self._put(template))
+
+    async def unpublish(self, name: str) -> None:
+        """Delete a template that was built for all teams; sandboxes made from it keep its files.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            ForbiddenError: It comes with the engine.
+        """
         if self._is_base(name):
             raise ForbiddenError(f"{name!r} is a template of this server.")
-        record = await self.get(team_id, name)
+        record = await self._rows.find_platform(name)
+        if record is None:
+            raise NotFoundError(f"There is no template named {name!r}.")
         await self._tasks.finished(self._delete(record))
 
     async def starting_point(
@@ -112,7 +161,7 @@ class Snapshots:
         usual = NewSandbox()
         if snapshot is None:
             name = template or usual.template
-            record = None if self._is_base(name) else await self._rows.find(team_id, name)
+            record = None if self._is_base(name) else await self._visible(team_id, name)
             if record is None:
                 return replace(usual, template=name)
         else:
@@ -129,7 +178,11 @@ class Snapshots:
             disk_mb=record.disk_mb,
             snapshot=record.name,
             snapshot_id=record.id,
+            setup=record.setup,
         )
+
+    async def _visible(self, team_id: str, name: str) -> SnapshotRecord | None:
+        return await self._rows.find(team_id, name) or await self._rows.find_platform(name)
 
     def _is_base(self, name: str) -> bool:
         capabilities = self._engine.capabilities
@@ -154,6 +207,16 @@ class Snapshots:
             await drop(self._engine, old.id)
         self._tell("template.snapshot.created", record)
         return record
+
+    async def _put(self, record: SnapshotRecord) -> None:
+        try:
+            old = await self._rows.replace(record)
+        except BaseException:
+            await drop(self._engine, record.id)
+            raise
+        if old is not None:
+            await drop(self._engine, old.id)
+        self._tell("template.snapshot.created", record)
 
     async def _delete(self, record: SnapshotRecord) -> None:
         if await self._rows.remove(record.id):

@@ -1,0 +1,365 @@
+"""Builds of templates: a queue, two at a time, that outlives the server.
+
+What is to be done stands in rows, and the files that came with it in a directory. A server that
+starts goes on with what is pending; what the last one had begun has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sandlot.server.ids import new_id
+from sandlot.server.store.builds import BuildRecord, BuildRows
+
+from .build_log import BuildLog, Piece
+from .building import Building, StepFailedError
+from .commands import Commands
+from .errors import ConflictError, InvalidRequestError, NotFoundError, ServiceError
+from .instructions import StartProgram, parse_healthcheck, parse_recipe
+from .sandboxes import NewSandbox, Sandboxes
+from .snapshots import Snapshots
+from .tasks import TaskGroup
+
+__all__ = ["Builds", "LogPage", "NewBuild"]
+
+_AT_ONCE = 2
+_MOST_PENDING = 100
+_KEPT = timedelta(days=30)
+_FINISHED = ("success", "failed", "cancelled")
+_STOPPED = "The server was stopped while it was being built: build it again."
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewBuild:
+    """What is to be built; zeros are for what the base template has.
+
+    Attributes:
+        archive: Digest of the files that came with it; None if none did.
+    """
+
+    name: str
+    recipe: Sequence[str]
+    base_template: str = "minimal"
+    healthcheck: str | None = None
+    vcpus: int = 0
+    memory_mb: int = 0
+    disk_mb: int = 0
+    network: str = "none"
+    archive: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A part of the log of a build, and what was known of the build just before it was read."""
+
+    record: BuildRecord
+    pieces: Sequence[Piece]
+    next_offset: int
+
+
+@dataclass
+class _Job:
+    """A build that is pending or running here.
+
+    Attributes:
+        certain: How it ends cannot be changed any more.
+    """
+
+    record: BuildRecord
+    log: BuildLog = field(default_factory=BuildLog)
+    task: asyncio.Task[None] | None = None
+    certain: bool = False
+    cancelled: bool = False
+
+
+class Builds:
+    """All builds.
+
+    Args:
+        rows: Their rows.
+        sandboxes: Where they take place.
+        snapshots: Where templates go.
+        commands: What runs commands.
+        directory: Where files wait that came with recipes.
+        timeout: Seconds that a build may take.
+    """
+
+    def __init__(
+        self,
+        rows: BuildRows,
+        sandboxes: Sandboxes,
+        snapshots: Snapshots,
+        commands: Commands,
+        directory: Path,
+        timeout: float,
+    ) -> None:
+        self._rows = rows
+        self._sandboxes = sandboxes
+        self._snapshots = snapshots
+        self._commands = commands
+        self.directory = directory
+        self._timeout = timeout
+        self._jobs = dict[str, _Job]()
+        self._pending: list[_Job] = []
+        self._running = 0
+        self._tasks = TaskGroup()
+        self._closing = False
+
+    async def recover(self) -> None:
+        """Fail what the last server had begun, and go on with what is pending."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for record in await self._rows.unfinished():
+            if record.status == "running":
+                if record.sandbox_id is not None:
+                    await self._remove_sandbox(record)
+                await self._rows.save(_ended(record, "failed", _STOPPED))
+            elif record.archive is not None and not self.archive_of(record.id).exists():
+                lost = "The files that came with it are gone: build it again."
+                await self._rows.save(_ended(record, "failed", lost))
+            else:
+                self._enqueue(_Job(record))
+        known = {self.archive_of(build_id) for build_id in self._jobs}
+        for path in self.directory.iterdir():
+            if path not in known:
+                path.unlink(missing_ok=True)
+        self._begin_next()
+
+    def stop_soon(self) -> None:
+        """Begin nothing more, and keep nobody waiting: the server is about to stop."""
+        self._closing = True
+        for job in self._jobs.values():
+            job.log.close()
+
+    async def close(self) -> None:
+        """Break off what runs; what is pending goes on with the next server."""
+        self._closing = True
+        for job in self._jobs.values():
+            if job.task is not None and not job.certain:
+                _ = job.task.cancel()
+        await self._tasks.finish()
+
+    async def create(self, team_id: str, wanted: NewBuild, build_id: str) -> BuildRecord:
+        """Queue a build; files that came with it are where `archive_of` says.
+
+        Raises:
+            ServiceError: It could never succeed, or too many are waiting.
+        """
+        recipe = parse_recipe(wanted.recipe)
+        if wanted.healthcheck is not None:
+            _ = parse_healthcheck(wanted.healthcheck)
+        await self._snapshots.check_buildable(wanted.name)
+        base = await self._sandbox_of(team_id, wanted)
+        self._sandboxes.check(base)
+        if len(self._pending) >= _MOST_PENDING:
+            raise ConflictError(
+                f"{_MOST_PENDING} builds are waiting: wait for them, or cancel some."
+            )
+        starts = any(isinstance(each, StartProgram) for each in recipe)
+        checked = wanted.healthcheck or (base.setup.healthcheck if base.setup else None)
+        record = BuildRecord(
+            id=build_id,
+            team_id=team_id,
+            name=wanted.name,
+            base_template=wanted.base_template,
+            recipe=wanted.recipe,
+            status="pending",
+            vcpus=base.vcpus,
+            memory_mb=base.memory_mb,
+            disk_mb=base.disk_mb,
+            network=base.network,
+            created_at=datetime.now(UTC),
+            total_steps=len(recipe) + (checked is not None) + starts,
+            healthcheck=wanted.healthcheck,
+            archive=wanted.archive,
+        )
+        await self._rows.add(record)
+        self._enqueue(_Job(record))
+        self._begin_next()
+        return record
+
+    async def list(
+        self, before: tuple[datetime, str] | None, limit: int | None
+    ) -> Sequence[BuildRecord]:
+        """Return builds, newest first."""
+        return [self._current(record) for record in await self._rows.list(before, limit)]
+
+    async def get(self, build_id: str) -> BuildRecord:
+        """Return a build."""
+        record = await self.find(build_id)
+        if record is None:
+            raise NotFoundError("There is no such build.")
+        return record
+
+    async def find(self, build_id: str) -> BuildRecord | None:
+        """Return a build, or None."""
+        record = await self._rows.get(build_id)
+        return None if record is None else self._current(record)
+
+    async def log(self, build_id: str) -> BuildLog:
+        """Return the log of a build, which grows while it runs."""
+        job = self._jobs.get(build_id)
+        return BuildLog(await self._rows.log(build_id)) if job is None else job.log
+
+    async def read_log(self, build_id: str, offset: int, limit: int, wait: float) -> LogPage:
+        """Return what comes after a place in the log.
+
+        Args:
+            build_id: Of which build.
+            offset: How many characters were read before.
+            limit: How many to return at most.
+            wait: Seconds to wait if there is nothing yet.
+        """
+        job = self._jobs.get(build_id)
+        if job is not None and not self._closing:
+            await job.log.wait(offset, wait)
+        record = await self.get(build_id)  # before the log: if it has ended, nothing follows
+        log = await self.log(build_id) if job is None else job.log
+        pieces = log.read(offset, limit)
+        return LogPage(record, pieces, offset + sum(len(piece.text) for piece in pieces))
+
+    async def cancel(self, build_id: str) -> None:
+        """End a build; when this returns nothing of it is left but its row and its log.
+
+        Raises:
+            NotFoundError: There is none of this id.
+            InvalidRequestError: It has ended already, or its template is there.
+        """
+        job = self._jobs.get(build_id)
+        if job is not None and not job.certain:
+            job.cancelled = True
+            if job.task is None:
+                self._pending.remove(job)
+                job.task = self._tasks.start(self._finish(job, "cancelled", None))
+            else:
+                _ = job.task.cancel()
+        if job is not None and job.task is not None:
+            _ = await asyncio.wait([job.task])
+            if job.cancelled:
+                return
+        raise InvalidRequestError(f"The build has ended: {(await self.get(build_id)).status}.")
+
+    async def save_logs(self) -> None:
+        """Write down what has come since the last time."""
+        for job in list(self._jobs.values()):
+            if job.log.changed:
+                await self._rows.save_log(job.record.id, job.log.dump())
+
+    async def forget_old(self) -> None:
+        """Forget builds of more than a month ago."""
+        await self._rows.remove_before(datetime.now(UTC) - _KEPT)
+
+    def archive_of(self, build_id: str) -> Path:
+        """Return where the files of a build are until it ends."""
+        return self.directory / f"{build_id}.tar"
+
+    def _current(self, record: BuildRecord) -> BuildRecord:
+        job = self._jobs.get(record.id)
+        if job is None:
+            return record
+        return replace(job.record, current_step=len(job.log.steps))
+
+    def _enqueue(self, job: _Job) -> None:
+        self._jobs[job.record.id] = job
+        self._pending.append(job)
+
+    def _begin_next(self) -> None:
+        while self._pending and self._running < _AT_ONCE and not self._closing:
+            job = self._pending.pop(0)
+            self._running += 1
+            job.task = self._tasks.start(self._perform(job))
+
+    async def _perform(self, job: _Job) -> None:
+        status = "failed"
+        problem: str | None = "The server failed."
+        try:
+            await self._build(job)
+            status, problem = "success", None
+        except (StepFailedError, ServiceError) as error:
+            problem = _STOPPED if self._closing else str(error)
+        except TimeoutError:
+            problem = f"It took longer than {self._timeout:g} seconds."
+        except asyncio.CancelledError:
+            status, problem = ("cancelled", None) if job.cancelled else ("failed", _STOPPED)
+        except Exception:
+            _log.exception("A build failed", extra={"build_id": job.record.id})
+        await self._finish(job, status, problem)
+        self._running -= 1
+        self._begin_next()
+
+    async def _build(self, job: _Job) -> None:
+        record = job.record
+        sandbox_id = new_id("cl")
+        job.record = replace(
+            record, status="running", started_at=datetime.now(UTC), sandbox_id=sandbox_id
+        )
+        await self._rows.save(job.record)
+        async with asyncio.timeout(self._timeout):
+            wanted = NewBuild(
+                record.name,
+                record.recipe,
+                record.base_template,
+                vcpus=record.vcpus,
+                memory_mb=record.memory_mb,
+                disk_mb=record.disk_mb,
+                network=record.network,
+            )
+            base = await self._sandbox_of(record.team_id, wanted)
+            _ = await self._sandboxes.create(record.team_id, base, sandbox_id)
+            live = await self._sandboxes.running(record.team_id, sandbox_id)
+            archive = None if record.archive is None else self.archive_of(record.id)
+            building = Building(record.id, archive, job.log, self._commands, self.directory)
+            recipe = parse_recipe(record.recipe)
+            setup = await building.follow(live, recipe, record.healthcheck)
+            template = await self._snapshots.capture_template(live, record.name, setup)
+            job.certain = True
+        await self._snapshots.publish(template)
+        job.record = replace(
+            job.record,
+            default_user=setup.user,
+            default_cwd=setup.cwd,
+            default_env=setup.env,
+        )
+
+    async def _sandbox_of(self, team_id: str, wanted: NewBuild) -> NewSandbox:
+        base = await self._snapshots.starting_point(team_id, wanted.base_template, None)
+        return replace(
+            base,
+            vcpus=wanted.vcpus or base.vcpus,
+            memory_mb=wanted.memory_mb or base.memory_mb,
+            disk_mb=wanted.disk_mb or base.disk_mb,
+            network=wanted.network,
+        )
+
+    async def _finish(self, job: _Job, status: str, problem: str | None) -> None:
+        """Remove what is left of a build, and only then say that it has ended."""
+        job.certain = True
+        if job.record.sandbox_id is not None:
+            await self._remove_sandbox(job.record)
+        self.archive_of(job.record.id).unlink(missing_ok=True)
+        steps = len(job.log.steps)
+        job.record = replace(_ended(job.record, status, problem), current_step=steps)
+        try:
+            await self._rows.save_log(job.record.id, job.log.dump())
+            await self._rows.save(job.record)
+        finally:
+            del self._jobs[job.record.id]
+            job.log.close()
+
+    async def _remove_sandbox(self, record: BuildRecord) -> None:
+        assert record.sandbox_id is not None
+        try:
+            await self._sandboxes.destroy(record.team_id, record.sandbox_id)
+        except NotFoundError:
+            return  # it was never made
+        except ServiceError as error:
+            _log.warning("The sandbox of a build is left: %s", error, extra={"build_id": record.id})
+
+
+def _ended(record: BuildRecord, status: str, problem: str | None) -> BuildRecord:
+    return replace(record, status=status, error=problem, completed_at=datetime.now(UTC))
