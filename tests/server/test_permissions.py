@@ -62,9 +62,15 @@ def users(status: int, others: int | None = None, *, below: tuple[str, ...] = ()
     return with_key(status, others) | {KEY: 401} | dict.fromkeys(below, 403)
 
 
+def platform(status: int) -> Expected:
+    """Administrators of the platform, and nobody else."""
+    return users(403) | {"platform admin": status}
+
+
 BOX, TEAM_PATH = "/v1/sandboxes/{id}", "/v1/teams/{id}"
 NO_USER, NO_KEY = "usr-" + "1" * 25, "key-" + "1" * 25
 CHANNEL, NO_CHANNEL = "/v1/channels/{id}", {"id": "ch-" + "1" * 25}
+BUILD, NO_BUILD = "/v1/admin/builds/{id}", {"id": "bld-" + "1" * 25}
 BELOW_ADMIN, BELOW_OWNER = (MEMBER,), (MEMBER, ADMIN)
 # What is asked for harms nobody: bodies that make no sense, ids of nothing.
 TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
@@ -135,6 +141,11 @@ TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
     (f"DELETE {CHANNEL}", users(204), NO_CHANNEL),
     (f"PUT {CHANNEL}/config", users(404), {**NO_CHANNEL, "json": {"config": {}}}),
     (f"GET {CHANNEL}/deliveries", users(404), NO_CHANNEL),
+    ("POST /v1/admin/builds", platform(400), {"json": {"name": "b", "recipe": ["NONSENSE"]}}),
+    ("GET /v1/admin/builds", platform(200), {}),
+    (f"GET {BUILD}", platform(404), NO_BUILD),
+    (f"GET {BUILD}/log", platform(404), NO_BUILD),
+    (f"POST {BUILD}/cancel", platform(404), NO_BUILD),
     # Last, as it is what it says; the owner is the last one.
     (f"POST {TEAM_PATH}/leave", users(204, 403) | {OWNER: 403}, {}),
     ("GET /v1/audit-logs", users(200) | dict.fromkeys((MEMBER, ADMIN), 401), {}),

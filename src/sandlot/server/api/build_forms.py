@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -46,7 +45,7 @@ async def receive_build(
         return
     with tempfile.TemporaryDirectory(prefix="incoming-", dir=place) as directory:
         sent, clean = Path(directory, "sent"), Path(directory, "clean")
-        with sent.open("xb") as file:
+        with await asyncio.to_thread(sent.open, "xb") as file:
             form = _Form(request, file, options.max_build_archive_bytes)
             await form.receive()
         body = parse_json(bytes(form.config), CreateBuildRequest)
@@ -54,8 +53,7 @@ async def receive_build(
         if form.has_archive:
             reserve = options.disk_reserve_mb << 20
             archive = Archive(clean, await asyncio.to_thread(rewrite, sent, clean, reserve))
-        with contextlib.suppress(FileNotFoundError):
-            sent.unlink()
+        await asyncio.to_thread(sent.unlink)
         yield body, archive
 
 

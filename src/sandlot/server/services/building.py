@@ -43,7 +43,8 @@ _MARK = "SANDLOT_BUILD"
 _PLACE = """
 if [ "$2" = directory ] || [ -d "$1" ]; then kind=directory; d=$1
 else kind=file; d=$(dirname -- "$1"); fi
-mkdir -p -- "$d" && cd -- "$d" && printf '%s\\n' "$kind" "$(pwd -P)" "$(cd ~ && pwd -P)"
+mkdir -p -- "$d" && cd -- "$d" || exit
+printf '%s\\n' "$kind" "$(pwd -P)" "$(cd ~ && pwd -P)"
 [ -w . ] && echo writable || echo fixed
 """
 # Ask what was started to end; what does not is killed.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import shutil
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,9 +126,7 @@ class Builds:
             else:
                 self._enqueue(_Job(record))
         known = {self.archive_of(build_id) for build_id in self._jobs}
-        for path in self.directory.iterdir():
-            if path not in known:
-                path.unlink(missing_ok=True)
+        await asyncio.to_thread(_clear, self.directory, known)
         self._begin_next()
 
     def stop_soon(self) -> None:
@@ -359,6 +358,15 @@ class Builds:
             return  # it was never made
         except ServiceError as error:
             _log.warning("The sandbox of a build is left: %s", error, extra={"build_id": record.id})
+
+
+def _clear(directory: Path, known: Set[Path]) -> None:
+    """Remove what is left of requests and builds that broke off."""
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in known:
+            path.unlink()
 
 
 def _ended(record: BuildRecord, status: str, problem: str | None) -> BuildRecord:

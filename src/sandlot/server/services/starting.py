@@ -95,9 +95,10 @@ class Starter:
         """
         spec = replace(spec, timeout_sec=check.timeout)
         began = asyncio.get_running_loop().time()
-        pause, failures = _FIRST_PAUSE, 0
+        pause, tries, failures = _FIRST_PAUSE, 0, 0
         while True:
             result = await self._run(live, spec)
+            tries += 1
             if watch is not None:
                 watch(result)
             if result.end.exit_code == 0:
@@ -107,7 +108,7 @@ class Starter:
             failures += counts
             if (check.retries and failures >= check.retries) or waited > _PATIENCE:
                 raise AgentError(
-                    f"The healthcheck did not pass within {waited:.0f} seconds: {_said(result)}"
+                    f"The healthcheck failed {tries} times in {waited:.1f} seconds: {_said(result)}"
                 )
             # Failures that cost nothing are no reason to wait for long.
             pause = check.interval if counts and check.retries else min(2 * pause, check.interval)
