@@ -1,0 +1,1 @@
+"""This library against a double of the original server."""

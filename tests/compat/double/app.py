@@ -1,0 +1,135 @@
+"""The double as a server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from tests.compat.double import (
+    accounts,
+    admin,
+    audit,
+    capsules,
+    channels,
+    exec,
+    files,
+    hosts,
+    keys,
+    proxy,
+    snapshots,
+    streams,
+    teams,
+)
+from tests.compat.double.answers import Panic, Problem, problem
+from tests.compat.double.world import World
+
+_AREAS = (
+    accounts, admin, audit, capsules, channels, exec, files, hosts, keys, snapshots, streams, teams
+)  # fmt: skip
+_ROOTS = re.compile(r"/v1/[a-z/-]+(/[^/]+)?/")
+
+
+class Original:
+    """The original server as an application."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        routes = [route for area in _AREAS for route in area.routes(world)]
+        self._router: ASGIApp = Router(routes, redirect_slashes=False, default=_unknown)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._router(scope, receive, send)
+            return
+        hang_up = _end_of(send)
+        scope.setdefault("state", {})["hang_up"] = hang_up
+        if proxy.is_for_a_port(scope):
+            await proxy.pass_on(self._world, scope, receive, send)
+            return
+        if _ROOTS.fullmatch(scope["path"]):  # original server: 1.1, a slash at the end is accepted
+            scope["path"] = scope["path"].rstrip("/")
+        connection = HTTPConnection(scope)
+        self._world.requests.append(f"{scope.get('method', 'WS')} {scope['path']}")
+        try:
+            accounts.identify(self._world, connection)
+            await self._router(scope, receive, send)
+        except Problem as failure:
+            await _refuse(problem(failure), scope, receive, send)
+        except HTTPException as exc:
+            # original server: 1.1, a method that is not there has no body.
+            assert exc.status_code == 405
+            await _refuse(Response(status_code=405), scope, receive, send)
+        except Panic:
+            hang_up()  # original server: 1.4, the connection ends without an answer
+        except Exception as exc:
+            self._world.failures.append(exc)
+            raise
+
+
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    # original server: 1.1, a path that is not there is answered with a text.
+    await _refuse(PlainTextResponse("404 page not found\n", 404), scope, receive, send)
+
+
+async def _refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).send_denial_response(answer)
+    else:
+        await answer(scope, receive, send)
+
+
+def _end_of(send: Send) -> Callable[[], None]:
+    """Return what ends a connection as it is, without a farewell."""
+    protocol = send.__self__  # type: ignore[attr-defined]
+    end: Callable[[], None] = protocol.transport.close
+    return end
+
+
+@dataclass
+class Double:
+    """A server that runs."""
+
+    world: World
+    base_url: str
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Double]:
+    """Run the double on loopback, in a thread."""
+    with (
+        tempfile.TemporaryDirectory(prefix="double-") as directory,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        world = World(directory)
+        config = uvicorn.Config(
+            Original(world),
+            ws=WebSocketsSansIOProtocol,
+            log_config=None,
+            lifespan="off",
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=[[listener]])
+        thread.start()
+        try:
+            yield Double(world, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            world.kill()
+            server.should_exit = True
+            thread.join()
