@@ -67,6 +67,8 @@ class Request:
     """The body of a successful response is not read, but left to who performs the operation."""
     timeout: float | None = None
     """Seconds to wait for an answer; the client's own timeout if None."""
+    is_known: Callable[[], Flow[bool]] | None = field(default=None, repr=False, compare=False)
+    """Tells whether the server knows its key; asked before it is sent again. None if it does."""
     port: Port | None = None
     """Where it goes, if not to the server's own API. What answers is a program in a
     sandbox: nothing is concluded from what it says, and nothing sent again because of it."""

@@ -75,16 +75,21 @@ def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
 
 def _resend(request: Request, retry: Retry) -> Flow[Response]:
     give_up: float | None = None
+    failure: TransportError | Response
     lost: TransportError | Response | None = None
     attempt = 0
     while True:
         attempt += 1
         wanted: float | None = None
+        is_sent = False
         try:
+            if lost is not None and not (yield from _is_kept(request)):
+                break
+            is_sent = True
             response: Response = yield request
             if response.status not in _TRANSIENT or not request.is_idempotent:
                 return response
-            failure: TransportError | Response = response
+            failure = response
             wanted = retry_after(response.headers.get("retry-after"))
             if response.status in _UNCERTAIN:
                 lost = response
@@ -92,16 +97,22 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
             if not (exc.outcome == "not_started" or request.is_idempotent):
                 raise
             failure = exc
-            if exc.outcome == "unknown":
+            if exc.outcome == "unknown" and is_sent:
                 lost = exc
         moment = yield from now()
         if give_up is None:
             give_up = moment + retry.total
         seconds = retry.pause(attempt) if wanted is None else wanted
         if attempt >= retry.attempts or moment + seconds > give_up:
-            # That a later attempt had no effect says nothing about one with an unknown outcome.
-            last = failure if lost is None else lost
-            if isinstance(last, Response):
-                return last
-            raise last
+            break
         yield Pause(seconds)
+    # That a later attempt had no effect says nothing about one with an unknown outcome.
+    last = failure if lost is None else lost
+    if isinstance(last, Response):
+        return last
+    raise last
+
+
+def _is_kept(request: Request) -> Flow[bool]:
+    """Tell whether the server remembers what came of a request that it may have got."""
+    return True if request.is_known is None else (yield from request.is_known())

@@ -243,9 +243,15 @@ async def test_hostile_ids_are_not_sent(live: Live, sandbox_id: str) -> None:
             assert caught.value.outcome == "not_started"
 
 
+async def test_overlong_ids_are_not_sent(live: Live) -> None:
+    async with live.client() as client:
+        with pytest.raises(InvalidArgumentError):
+            _ = await client.sandboxes.get("cl-" + "z" * 25)  # more than 128 bits
+
+
 async def test_malformed_and_unknown_ids(live: Live) -> None:
     async with live.client() as client:
-        for malformed in ("x", "cl-short", "cl-" + "Z" * 25, "cl-" + "z" * 25):
+        for malformed in ("x", "cl-short", "cl-" + "Z" * 25):
             with pytest.raises(InvalidRequestError):
                 _ = await client.sandboxes.get(malformed)
         unknown = "cl-" + "0" * 25

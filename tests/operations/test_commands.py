@@ -122,12 +122,18 @@ def test_nonsense_is_refused(cmd: Any, args: Any, options: dict[str, Any]) -> No
 def test_the_client_waits_longer_than_the_server(
     play: Play, timeout_sec: float | None, sent: float | None, waited: float
 ) -> None:
-    play(execute("a", timeout_sec=timeout_sec), done())
+    play(execute("a", server=SANDLOT, timeout_sec=timeout_sec), done())
     (request,) = play.sent
     assert request.timeout == waited
     assert request.body.get("timeout_sec") == sent
     # Original servers read nothing but whole numbers.
     assert type(request.body.get("timeout_sec")) is type(sent)
+
+
+def test_original_servers_are_sent_whole_seconds(play: Play) -> None:
+    play(execute("a", timeout_sec=1.5), done())
+    assert play.sent[0].body["timeout_sec"] == 2
+    assert play.sent[0].timeout == 17
 
 
 def test_a_command_is_never_safe_to_send_again(play: Play) -> None:

@@ -37,6 +37,9 @@ CAPABILITIES = {
 }
 
 
+NOT_THERE = answer(b"404 page not found\n", 404)
+
+
 def create(server: Server | None = None, template: str | None = None, **options: Any) -> Any:
     fields = dict.fromkeys(
         [
@@ -73,8 +76,14 @@ def test_create_sends_what_is_given_with_a_key(play: Play) -> None:
 
 
 def test_create_takes_a_key(play: Play) -> None:
-    play(create(idempotency_key="mine"), info())
-    assert play.sent[0].headers == {"Idempotency-Key": "mine"}
+    play(create(idempotency_key="mine"), answer(CAPABILITIES), info())
+    assert play.sent[-1].headers == {"Idempotency-Key": "mine"}
+
+
+def test_a_key_is_not_sent_to_a_server_that_ignores_it(play: Play) -> None:
+    with pytest.raises(UnsupportedError, match="idempotency keys"):
+        play(create(idempotency_key="mine"), NOT_THERE)
+    assert [request.method for request in play.sent] == ["GET"]
 
 
 def test_additions_are_not_sent_to_a_server_that_ignores_them(play: Play) -> None:
@@ -193,8 +202,8 @@ def test_an_abandoned_create_is_asked_for_again_and_destroyed(play: Play) -> Non
     request = next(flow)
     flow.close()
     again = Play()
-    again(undo.flow(), info(), answer(b"", 204))
-    first, second = again.sent
+    again(undo.flow(), answer(CAPABILITIES), info(), answer(b"", 204))
+    _, first, second = again.sent
     assert isinstance(request, Request)
     assert first.headers == request.headers
     assert first.body == request.body
@@ -214,9 +223,31 @@ def test_an_abandoned_create_with_a_key_of_ones_own_is_left_alone() -> None:
 def test_a_create_without_an_answer_is_undone(play: Play) -> None:
     lost = TransportError("lost", outcome="unknown")
     with pytest.raises(TransportError) as caught:
-        play(create(), lost, info(), answer(b"", 204))
+        play(create(), lost, answer(CAPABILITIES), info(), answer(b"", 204))
     assert caught.value.outcome == "not_started"
     assert "was destroyed" in caught.value.__notes__[0]
+
+
+def test_an_original_server_is_not_asked_for_another_sandbox_to_undo_the_first(play: Play) -> None:
+    lost = TransportError("lost", outcome="unknown", is_retryable=True)
+    with pytest.raises(TransportError) as caught:
+        play(create(), lost, NOT_THERE)
+    assert [request.method for request in play.sent] == ["POST", "GET"]
+    assert (caught.value.outcome, caught.value.is_retryable) == ("unknown", False)
+    assert "original Wrenn server" in caught.value.__notes__[0]
+    flow = create()
+    undo = next(flow)
+    flow.close()
+    with pytest.raises(UnsupportedError, match="may exist"):
+        Play()(undo.flow(), NOT_THERE)
+
+
+@pytest.mark.parametrize("refusal", [problem("unauthorized", 401), problem("forbidden", 403)])
+def test_a_server_that_does_not_say_is_not_trusted_with_keys(play: Play, refusal: Response) -> None:
+    lost = TransportError("lost", outcome="unknown")
+    with pytest.raises(TransportError) as caught:
+        play(create(), lost, refusal)
+    assert caught.value.outcome == "unknown"
 
 
 def test_a_create_without_an_answer_that_cannot_be_undone_says_so(play: Play) -> None:
@@ -228,9 +259,10 @@ def test_a_create_without_an_answer_that_cannot_be_undone_says_so(play: Play) ->
 
 
 def test_a_create_that_a_proxy_gave_up_is_undone(play: Play) -> None:
+    gave_up = answer(b"<html>504</html>", 504)
     with pytest.raises(AgentError) as caught:
-        play(create(), answer(b"<html>504</html>", 504), info(), answer(b"", 204))
-    assert [request.method for request in play.sent] == ["POST", "POST", "DELETE"]
+        play(create(), gave_up, answer(CAPABILITIES), info(), answer(b"", 204))
+    assert [request.method for request in play.sent] == ["POST", "GET", "POST", "DELETE"]
     assert caught.value.outcome == "not_started"
 
 

@@ -13,10 +13,10 @@ import pytest
 from sandlot import (
     FileNotFoundInSandboxError,
     InvalidArgumentError,
-    NotFoundError,
     SandboxDestroyedError,
     TransportError,
     UnexpectedResponseError,
+    UnsupportedError,
 )
 from tests.sdk.conftest import Api
 from tests.sdk.toy import ID, INFO, Received, Wire
@@ -294,7 +294,7 @@ async def test_an_original_server_is_asked_once_what_it_can_do(api: Api) -> None
         await sandbox.exec("pwd", cwd="/tmp")
         await sandbox.exec("pwd", cwd="/tmp")
         api.server.told("GET /health", plain)
-        with pytest.raises(NotFoundError):
+        with pytest.raises(UnsupportedError):
             await client.health()
     assert api.server.asked.count("GET /v1/capabilities") == 1
     assert api.server.received[-2].json["args"][:3] == ["-c", 'cd -- "$0" && exec "$@"', "/tmp"]

@@ -21,7 +21,7 @@ from tests.sdk.toy import ID, INFO, Received, Toy, Wire
 SANDBOX = f"/v1/sandboxes/{ID}"
 CREATE = "POST /v1/sandboxes"
 DELETE = f"DELETE {SANDBOX}"
-UNDONE = [CREATE, CREATE, DELETE]
+UNDONE = [CREATE, "GET /v1/capabilities", CREATE, DELETE]
 
 
 def stall(wire: Wire, request: Received) -> None:
@@ -205,7 +205,7 @@ async def test_thrown_away_between_two_attempts(
             task = asyncio.ensure_future(coroutine)
             _ = await pausing.wait()
         coroutine.close()
-        await asyncio.to_thread(server.wait_for, 3)
+        await asyncio.to_thread(server.wait_for, 4)
         _ = task.cancel()
         _ = await asyncio.gather(task, *client._transport._undoing, return_exceptions=True)
     assert server.asked == UNDONE

@@ -17,7 +17,6 @@ from .. import models
 from .._flow import Flow, Request, fetch
 from ..errors import InvalidArgumentError
 from . import arguments
-from .identity import identifier
 
 _ROOT = "/v1/audit-logs"
 _MOST = 200
@@ -149,7 +148,7 @@ def _cursor(value: Any) -> str:
         known = False
     if not known:
         raise InvalidArgumentError("cursor is not one that a page of the audit log has")
-    return f"{time} {identifier(row_id, 'row')}" if row_id else time
+    return f"{time} {arguments.identifier(row_id, 'row')}" if row_id else time
 
 
 def _is_moment(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from ..errors import InvalidArgumentError
 from . import arguments, meta
 
 _ROOT = "/v1/channels"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _TEST_TIMEOUT = 120.0
 """Seconds to wait for a test; the server gives up much earlier."""
 
@@ -96,9 +94,7 @@ def deliveries(
 
 
 def _at(channel_id: Any, *tail: str) -> str:
-    if not isinstance(channel_id, str) or not _ID.fullmatch(channel_id):
-        raise InvalidArgumentError(f"not the id of a channel: {channel_id!r:.200}")
-    return "/".join((path(_ROOT + "/{}", channel_id), *tail))
+    return "/".join((path(_ROOT + "/{}", arguments.identifier(channel_id, "channel")), *tail))
 
 
 def _config(value: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,12 +56,14 @@ class Command:
                 f"This server does not support {', '.join(lacking)} for {where}: it is an original"
                 " Wrenn server, which would ignore it. Nothing was run"
             )
+        # wrenn: 1.2, whole numbers only.
+        limit = None if self.timeout_sec is None else math.ceil(self.timeout_sec)
         argv = list(self.argv)
         if self.env:
             argv = ["env", *(f"{name}={value}" for name, value in self.env.items()), *argv]
         if self.cwd:
             argv = [arguments.SHELL, "-c", 'cd -- "$0" && exec "$@"', self.cwd, *argv]
-        return Command(argv, stdin=self.stdin, timeout_sec=self.timeout_sec)
+        return Command(argv, stdin=self.stdin, timeout_sec=limit)
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a message that starts it."""
@@ -157,7 +160,8 @@ def open_stream(sandbox_id: str) -> Flow[None]:
 
 def _has_additions(command: Command) -> bool:
     wanted = (command.cwd, command.env, command.user, command.stdin, command.max_output_bytes)
-    return any(value is not None for value in wanted)
+    is_fraction = not float(command.timeout_sec or 0).is_integer()
+    return is_fraction or any(value is not None for value in wanted)
 
 
 def _stdin_fields(data: bytes) -> dict[str, str]:

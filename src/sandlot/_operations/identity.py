@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from .. import models
 from .._flow import Flow, Request, Server, execute, fetch, path
-from ..errors import InvalidArgumentError
+from ..errors import HostHasSandboxesError, InvalidArgumentError
 from . import arguments, meta
 
 _KEYS = "/v1/api-keys"
 _TEAMS = "/v1/teams"
 _ROLES = ("owner", "admin", "member")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 def sign_up(email: str, password: str, name: str) -> Flow[models.AuthSession]:
@@ -36,7 +34,7 @@ def log_in(email: str, password: str) -> Flow[models.AuthSession]:
 
 def switch_team(team_id: str) -> Flow[models.AuthSession]:
     """Get a token for another team."""
-    body = {"team_id": identifier(team_id, "team")}
+    body = {"team_id": arguments.identifier(team_id, "team")}
     return fetch(models.AuthSession, Request("POST", "/v1/auth/switch-team", body, harmless=True))
 
 
@@ -71,7 +69,7 @@ def list_keys() -> Flow[list[models.ApiKey]]:
 
 def delete_key(key_id: str) -> Flow[None]:
     """Revoke an API key."""
-    return execute(Request("DELETE", path(_KEYS + "/{}", identifier(key_id, "API key"))))
+    return execute(Request("DELETE", path(_KEYS + "/{}", arguments.identifier(key_id, "API key"))))
 
 
 def list_teams() -> Flow[list[models.Team]]:
@@ -97,10 +95,13 @@ def rename_team(team_id: str, name: str) -> Flow[None]:
     return execute(Request("PATCH", _team(team_id), body, harmless=True))
 
 
-def delete_team(team_id: str, *, force: bool) -> Flow[None]:
+def delete_team(server: Server, team_id: str, *, force: bool) -> Flow[None]:
     """Delete a team."""
+    address = _team(team_id)
+    if not force and (yield from meta.known(server)) is None:
+        yield from _refuse_sandboxes()
     params = {"force": "true"} if force else {}
-    return execute(Request("DELETE", _team(team_id), params=params))
+    yield from execute(Request("DELETE", address, params=params))
 
 
 def list_members(team_id: str) -> Flow[list[models.Member]]:
@@ -120,13 +121,15 @@ def update_role(team_id: str, user_id: str, role: str) -> Flow[None]:
     """Change the role of a member."""
     if role not in _ROLES:
         raise InvalidArgumentError(f"role must be one of {', '.join(_ROLES)}: {role!r:.100}")
-    address = _team(team_id, "members", identifier(user_id, "user"))
+    address = _team(team_id, "members", arguments.identifier(user_id, "user"))
     return execute(Request("PATCH", address, {"role": role}, harmless=True))
 
 
 def remove_member(team_id: str, user_id: str) -> Flow[None]:
     """Take a user out of a team."""
-    return execute(Request("DELETE", _team(team_id, "members", identifier(user_id, "user"))))
+    return execute(
+        Request("DELETE", _team(team_id, "members", arguments.identifier(user_id, "user")))
+    )
 
 
 def leave_team(team_id: str) -> Flow[None]:
@@ -134,15 +137,23 @@ def leave_team(team_id: str) -> Flow[None]:
     return execute(Request("POST", _team(team_id, "leave")))
 
 
-def identifier(value: Any, of: str) -> str:
-    """Check an id: anything a server may have made up, nothing hostile."""
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidArgumentError(f"not the id of a {of}: {value!r:.200}")
-    return value
+def _refuse_sandboxes() -> Flow[None]:
+    """Raise if there are sandboxes; original servers would destroy them unasked (wrenn: 2.6)."""
+    found = yield from fetch(list[models.SandboxInfo], Request("GET", "/v1/sandboxes"))
+    if found:
+        error = HostHasSandboxesError(
+            f"The team has {len(found)} sandboxes; destroy them, or use force. Nothing was deleted",
+            code="has_active_sandboxes",
+            status_code=409,
+        )
+        error.sandbox_ids = tuple(info.id for info in found)
+        raise error
 
 
 def _team(team_id: str, *more: str) -> str:
-    return path("/".join([_TEAMS, *["{}"] * (len(more) + 1)]), identifier(team_id, "team"), *more)
+    return path(
+        "/".join([_TEAMS, *["{}"] * (len(more) + 1)]), arguments.identifier(team_id, "team"), *more
+    )
 
 
 def _password(value: Any) -> str:

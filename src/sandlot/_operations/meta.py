@@ -10,10 +10,12 @@ from uuid import uuid4
 from .. import models
 from .._flow import KEY_HEADER, Flow, Method, Request, Response, Server, fetch, send
 from ..errors import (
+    APIError,
     AuthenticationError,
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    TransportError,
     UnexpectedResponseError,
     UnsupportedError,
 )
@@ -31,7 +33,16 @@ _METHODS: dict[str, Method] = {
 
 def health() -> Flow[models.Health]:
     """Ask whether the server is up."""
-    return fetch(models.Health, Request("GET", "/health"))
+    try:
+        return (yield from fetch(models.Health, Request("GET", "/health")))
+    except NotFoundError as exc:
+        # wrenn: 1.1 and 9, only later servers have it; routers answer without a code.
+        if exc.code != "unknown":
+            raise
+        raise UnsupportedError(
+            "This server has no /health: it is an original Wrenn server, or base_url is wrong."
+            " Something answers there"
+        ) from exc
 
 
 def capabilities(server: Server) -> Flow[models.Capabilities]:
@@ -65,6 +76,26 @@ def require(server: Server, what: str, *features: str) -> Flow[None]:
             f"This server does not support {what}: version {capabilities.version} would ignore it."
             " Nothing was sent"
         )
+
+
+def keeps_keys(server: Server, *, timeout: float | None = None) -> Flow[bool]:
+    """Tell whether a request with a key may be sent again: an original server ignores keys.
+
+    Args:
+        server: What is known of it.
+        timeout: Seconds to wait for its answer, if it has not been asked yet.
+
+    Raises:
+        TransportError: It does not say now.
+    """
+    if not server.asked:
+        try:
+            yield from _learn(server, timeout)
+        except APIError as exc:
+            if exc.is_retryable:
+                raise TransportError(str(exc), outcome="unknown", is_retryable=True) from exc
+            return False  # it is not for this credential to ask
+    return server.capabilities is not None
 
 
 def creation_key(server: Server) -> Flow[dict[str, str]]:
@@ -124,11 +155,10 @@ def _content(response: Response) -> Any:
         ) from exc
 
 
-def _learn(server: Server) -> Flow[None]:
+def _learn(server: Server, timeout: float | None = None) -> Flow[None]:
+    request = Request("GET", "/v1/capabilities", timeout=timeout)
     try:
-        server.capabilities = yield from fetch(
-            models.Capabilities, Request("GET", "/v1/capabilities")
-        )
+        server.capabilities = yield from fetch(models.Capabilities, request)
     except NotFoundError:
         server.capabilities = None
     server.asked = True

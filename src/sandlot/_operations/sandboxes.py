@@ -37,6 +37,7 @@ from ..errors import (
     SandboxTimeoutError,
     SandlotError,
     TransportError,
+    UnsupportedError,
 )
 from . import arguments, meta
 
@@ -120,17 +121,26 @@ def create(
         features = [_FEATURES[name] for name in newer]
         yield from meta.require(server, f"{', '.join(newer)} at creation", *features)
     key = uuid4().hex if idempotency_key is None else arguments.idempotency_key(idempotency_key)
-    request = Request("POST", _ROOT, body, headers={KEY_HEADER: key}, timeout=_BOOT_TIMEOUT)
+    request = Request(
+        "POST",
+        _ROOT,
+        body,
+        headers={KEY_HEADER: key},
+        is_known=lambda: meta.keeps_keys(server),
+        timeout=_BOOT_TIMEOUT,
+    )
     if idempotency_key is None:
         # A key of the caller's own may name a sandbox that is already in use: not ours to destroy.
-        yield Undo(lambda: _undo_create(request))
+        yield Undo(lambda: _undo_create(server, request))
+    else:
+        yield from meta.require(server, "idempotency keys")
     try:
         creation = yield from _ask(request)
     except (TransportError, APIError) as exc:
         # An error without a code is not the server's, but of a proxy that gave up waiting for it.
         lost = isinstance(exc, TransportError) or exc.code == "unknown"
         if idempotency_key is None and lost and exc.outcome == "unknown":
-            yield from _undo_lost(request, exc)
+            yield from _undo_lost(server, request, exc)
         raise
     info = creation.info
     if not creation.is_new:
@@ -215,6 +225,12 @@ def renew_lease(sandbox_id: str, *, timeout: float | None = None) -> Flow[models
     request = Request("POST", at(sandbox_id, "lease"), harmless=again, timeout=timeout)
     try:
         return (yield from fetch(models.Lease, request))
+    except NotFoundError as exc:
+        if exc.code != "unknown":  # routers answer without a code where there is no such path
+            raise
+        raise UnsupportedError(
+            "This server does not support leases: it is an original Wrenn server"
+        ) from exc
     except ConflictError as exc:
         info = yield from get(sandbox_id)
         if info.status not in _GONE:
@@ -279,8 +295,17 @@ def _creation(**fields: Any) -> dict[str, Any]:
     return model.to_dict()
 
 
-def _undo_create(request: Request) -> Flow[None]:
-    """Destroy what an abandoned request made: asked again, it names its sandbox."""
+def _undo_create(server: Server, request: Request) -> Flow[None]:
+    """Destroy what an abandoned request made: asked again, it names its sandbox.
+
+    Raises:
+        UnsupportedError: The server would make another one.
+    """
+    if not (yield from meta.keeps_keys(server, timeout=_UNDO_TIMEOUT)):
+        raise UnsupportedError(
+            "The sandbox may exist, and this server cannot tell which it is: it is an original"
+            " Wrenn server. Look for it with sandboxes.list()"
+        )
     creation = yield from _ask(replace(request, timeout=_UNDO_TIMEOUT))
     if creation.is_new:
         yield from _delete(Request("DELETE", at(creation.info.id), timeout=_UNDO_TIMEOUT))
@@ -307,9 +332,12 @@ def _woken(info: models.SandboxInfo) -> Flow[models.SandboxInfo]:
     return (yield from wait_ready(info.id, timeout=_BOOT_TIMEOUT))
 
 
-def _undo_lost(request: Request, failure: TransportError | APIError) -> Flow[None]:
+def _undo_lost(server: Server, request: Request, failure: TransportError | APIError) -> Flow[None]:
     try:
-        yield from _undo_create(request)
+        yield from _undo_create(server, request)
+    except UnsupportedError as exc:
+        failure.is_retryable = False
+        failure.add_note(str(exc))
     except SandlotError:
         failure.add_note(
             "The sandbox may exist: its lease, lifetime or idle timeout, if any, will end it."

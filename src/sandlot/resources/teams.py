@@ -44,12 +44,12 @@ class Teams(Resource):
 
         Args:
             team_id: Which.
-            force: Destroy its sandboxes. Original Wrenn servers do so in any case.
+            force: Destroy its sandboxes.
 
         Raises:
             HostHasSandboxesError: It has sandboxes; `sandbox_ids` says which.
         """
-        self._run(identity.delete_team(team_id, force=force))
+        self._run(identity.delete_team(self._server, team_id, force=force))
 
     def list_members(self, team_id: str) -> Sequence[models.Member]:
         """List the members of the team, in the order in which they joined."""
@@ -129,12 +129,12 @@ class AsyncTeams(AsyncResource):
 
         Args:
             team_id: Which.
-            force: Destroy its sandboxes. Original Wrenn servers do so in any case.
+            force: Destroy its sandboxes.
 
         Raises:
             HostHasSandboxesError: It has sandboxes; `sandbox_ids` says which.
         """
-        await self._run(identity.delete_team(team_id, force=force))
+        await self._run(identity.delete_team(self._server, team_id, force=force))
 
     async def list_members(self, team_id: str) -> Sequence[models.Member]:
         """List the members of the team, in the order in which they joined."""

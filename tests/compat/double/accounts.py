@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.compat.double import ids
-from tests.compat.double.answers import Problem, fields, invalid, missing, reply
+from tests.compat.double.answers import ProblemError, fields, invalid, missing, reply
 from tests.compat.double.world import Caller, Team, User, World, now
 
 # original server: 1.7, most of it takes tokens of users and nothing else.
@@ -37,7 +37,7 @@ def identify(world: World, connection: HTTPConnection) -> None:
     elif path.startswith("/v1/admin"):
         caller = _user(world, connection)
         if caller.user is None or not caller.user.is_admin:
-            raise Problem(403, "forbidden", "admin access required")
+            raise ProblemError(403, "forbidden", "admin access required")
         connection.state.caller = caller
 
 
@@ -53,7 +53,7 @@ def key_caller(world: World, connection: HTTPConnection) -> Caller:
         if key.secret == secret:
             key.last_used = now()
             return Caller(key.team, key_id=key.id)
-    raise Problem(401, "unauthorized", "invalid API key")
+    raise ProblemError(401, "unauthorized", "invalid API key")
 
 
 def _either(world: World, connection: HTTPConnection) -> Caller:
@@ -66,7 +66,7 @@ def _either(world: World, connection: HTTPConnection) -> Caller:
 def _user(world: World, connection: HTTPConnection) -> Caller:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme != "Bearer" or token not in world.tokens:
-        raise Problem(401, "unauthorized", "missing or invalid token")
+        raise ProblemError(401, "unauthorized", "missing or invalid token")
     return world.tokens[token]
 
 
@@ -94,7 +94,7 @@ def routes(world: World) -> list[Route]:
         if not 1 <= len(name.encode()) <= 100:
             raise invalid("name must be between 1 and 100 characters")
         if world.user(email):
-            raise Problem(409, "email_taken", "an account with this email already exists")
+            raise ProblemError(409, "email_taken", "an account with this email already exists")
         user = world.sign_up(email, name)
         user.password = body.text("password")
         return session(user, next(world.teams_of(user)), 201)
@@ -104,10 +104,10 @@ def routes(world: World) -> list[Route]:
         email, password = body.needed("email").lower(), body.needed("password")
         user = world.user(email)
         if user is None or user.password != password:
-            raise Problem(401, "unauthorized", "invalid email or password")
+            raise ProblemError(401, "unauthorized", "invalid email or password")
         team = next(world.teams_of(user), None)
         if team is None:
-            raise Problem(403, "no_team", "user has no team")
+            raise ProblemError(403, "no_team", "user has no team")
         return session(user, team)
 
     async def switch_team(request: Request) -> Response:
@@ -117,7 +117,7 @@ def routes(world: World) -> list[Route]:
         for team in world.teams:
             if team.id == wanted and not team.deleted:
                 if user is None or not team.role_of(user):
-                    raise Problem(403, "forbidden", "not a member of this team")
+                    raise ProblemError(403, "forbidden", "not a member of this team")
                 return session(user, team)
         raise missing("team")
 

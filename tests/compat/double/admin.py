@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from tests.compat.double import ids
 from tests.compat.double.answers import (
-    Problem,
+    ProblemError,
     fields,
     invalid,
     local_time,
@@ -139,7 +139,7 @@ def routes(world: World) -> list[Route]:
     async def delete_template(request: Request) -> Response:
         name = ids.template_name(request.path_params["name"])
         if name == "minimal":
-            raise Problem(403, "forbidden", "minimal cannot be deleted")
+            raise ProblemError(403, "forbidden", "minimal cannot be deleted")
         for template in world.templates:
             if template.name == name and template.team is world.platform:
                 world.templates.remove(template)

@@ -14,7 +14,7 @@ _HERE = timezone(timedelta(hours=6))
 _INT32 = range(-(2**31), 2**31)
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """What is answered with an error."""
 
     def __init__(self, status: int, code: str, message: str = "no", **more: Any) -> None:
@@ -23,16 +23,16 @@ class Problem(Exception):
         self.detail = {"code": code, "message": message, **more}
 
 
-class Panic(Exception):
+class PanicError(Exception):
     """What ends the connection without an answer."""
 
 
-def invalid(message: str) -> Problem:
-    return Problem(400, "invalid_request", message)
+def invalid(message: str) -> ProblemError:
+    return ProblemError(400, "invalid_request", message)
 
 
-def missing(what: str) -> Problem:
-    return Problem(404, "not_found", f"{what} not found")
+def missing(what: str) -> ProblemError:
+    return ProblemError(404, "not_found", f"{what} not found")
 
 
 def reply(value: Any, status: int = 200) -> Response:
@@ -48,7 +48,7 @@ def nothing() -> Response:
     return Response(status_code=204)
 
 
-def problem(failure: Problem) -> Response:
+def problem(failure: ProblemError) -> Response:
     """Answer with an error."""
     # original server: 1.8, no request id.
     return reply({"error": failure.detail}, failure.status)

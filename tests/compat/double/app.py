@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -25,7 +25,7 @@ from tests.compat.double import (
     audit,
     capsules,
     channels,
-    exec,
+    commands,
     files,
     hosts,
     keys,
@@ -34,12 +34,23 @@ from tests.compat.double import (
     streams,
     teams,
 )
-from tests.compat.double.answers import Panic, Problem, problem
+from tests.compat.double.answers import PanicError, ProblemError, problem
 from tests.compat.double.world import World
 
 _AREAS = (
-    accounts, admin, audit, capsules, channels, exec, files, hosts, keys, snapshots, streams, teams
-)  # fmt: skip
+    accounts,
+    admin,
+    audit,
+    capsules,
+    channels,
+    commands,
+    files,
+    hosts,
+    keys,
+    snapshots,
+    streams,
+    teams,
+)
 _ROOTS = re.compile(r"/v1/[a-z/-]+(/[^/]+)?/")
 
 
@@ -64,16 +75,18 @@ class Original:
             scope["path"] = scope["path"].rstrip("/")
         connection = HTTPConnection(scope)
         self._world.requests.append(f"{scope.get('method', 'WS')} {scope['path']}")
+        is_lost = self._world.requests[-1] in self._world.lost
         try:
             accounts.identify(self._world, connection)
-            await self._router(scope, receive, send)
-        except Problem as failure:
+            await self._router(scope, receive, _lose(send) if is_lost else send)
+            if is_lost:
+                hang_up()
+        except ProblemError as failure:
             await _refuse(problem(failure), scope, receive, send)
         except HTTPException as exc:
-            # original server: 1.1, a method that is not there has no body.
-            assert exc.status_code == 405
-            await _refuse(Response(status_code=405), scope, receive, send)
-        except Panic:
+            # original server: 1.1, a method that is not there (405) has no body.
+            await _refuse(Response(status_code=exc.status_code), scope, receive, send)
+        except PanicError:
             hang_up()  # original server: 1.4, the connection ends without an answer
         except Exception as exc:
             self._world.failures.append(exc)
@@ -92,9 +105,18 @@ async def _refuse(answer: Response, scope: Scope, receive: Receive, send: Send) 
         await answer(scope, receive, send)
 
 
+def _lose(send: Send) -> Send:
+    del send
+
+    async def lose(message: Message) -> None:
+        del message
+
+    return lose
+
+
 def _end_of(send: Send) -> Callable[[], None]:
     """Return what ends a connection as it is, without a farewell."""
-    protocol = send.__self__  # type: ignore[attr-defined]
+    protocol = send.__self__
     end: Callable[[], None] = protocol.transport.close
     return end
 

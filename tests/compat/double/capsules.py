@@ -12,7 +12,7 @@ from starlette.routing import Route
 from tests.compat.double import ids
 from tests.compat.double.accounts import caller
 from tests.compat.double.answers import (
-    Problem,
+    ProblemError,
     fields,
     invalid,
     local_time,
@@ -56,8 +56,10 @@ def routes(world: World) -> list[Route]:
         who = caller(request)
         return who, world.capsule(who, request.path_params["id"])
 
-    def wrong_state(capsule: Capsule) -> Problem:
-        return Problem(409, "invalid_state", f"sandbox is not running (status: {capsule.status})")
+    def wrong_state(capsule: Capsule) -> ProblemError:
+        return ProblemError(
+            409, "invalid_state", f"sandbox is not running (status: {capsule.status})"
+        )
 
     async def create(request: Request) -> Response:
         # original server: 1.1, a key that would name the request is not looked at; and 2.7, it
@@ -91,7 +93,7 @@ def routes(world: World) -> list[Route]:
         if not capsule.has_host:
             raise missing("host")  # original server: 2.7, 404 when its host is gone
         # original server: 2.7, may be repeated, and is written into the audit log each time.
-        capsule.status = "stopped"
+        capsule.halt("stopped")
         world.write(who, "sandbox", "destroy", "warning", resource_id=capsule.id)
         return nothing()
 
@@ -109,17 +111,16 @@ def routes(world: World) -> list[Route]:
         if capsule.status != "running":
             raise wrong_state(capsule)
         if capsule.is_frozen_by_agent:
-            raise Problem(502, "agent_error", "internal: pause: not running")
-        capsule.status = "paused"
+            raise ProblemError(502, "agent_error", "internal: pause: not running")
+        capsule.halt("paused")
         world.write(who, "sandbox", "pause", "success", resource_id=capsule.id)
         return reply(shape(capsule))
 
     async def resume(request: Request) -> Response:
         who, capsule = of(request)
         if capsule.status != "paused":
-            raise Problem(409, "invalid_state", f"sandbox is not paused ({capsule.status})")
-        capsule.status = "running"
-        capsule.started_at = capsule.last_active_at = now()
+            raise ProblemError(409, "invalid_state", f"sandbox is not paused ({capsule.status})")
+        capsule.go_on()
         world.write(who, "sandbox", "resume", "success", resource_id=capsule.id)
         return reply(shape(capsule))
 

@@ -16,7 +16,7 @@ from tests.compat.double import ids
 from tests.compat.double.accounts import caller
 from tests.compat.double.answers import (
     Fields,
-    Problem,
+    ProblemError,
     fields,
     invalid,
     local_time,
@@ -98,7 +98,7 @@ def routes(world: World) -> list[Route]:
         # original server: 2.14, names are made lower case, with hyphens for spaces.
         name = ids.template_name(body.needed("name").strip().lower().replace(" ", "-"))
         if any(c.team is team and c.name == name and c is not but for c in world.channels):
-            raise Problem(409, "conflict", "conflict: channel name already exists")
+            raise ProblemError(409, "conflict", "conflict: channel name already exists")
         return name
 
     async def create(request: Request) -> Response:
@@ -123,7 +123,7 @@ def routes(world: World) -> list[Route]:
         config = _config(body.needed("provider"), body)
         if "unreachable" in "".join(config.values()):
             # original server: 2.14, what cannot be delivered is an error of the server.
-            raise Problem(500, "internal_error", "deliver: connection refused")
+            raise ProblemError(500, "internal_error", "deliver: connection refused")
         return reply({"status": "ok"})
 
     async def get(request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.compat.double.accounts import caller
-from tests.compat.double.answers import Problem, fields, invalid, nothing
+from tests.compat.double.answers import ProblemError, fields, invalid, nothing
 from tests.compat.double.world import Capsule, World
 
 _PIECE = 1 << 16
@@ -36,16 +36,14 @@ async def parts(request: Request) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
 
     def on_field(field: object) -> None:
-        name, value = field.field_name, field.value  # type: ignore[attr-defined]
+        name, value = field.field_name, field.value
         found.append((name.decode(), value or b""))
 
     def on_file(file: object) -> None:
-        file.file_object.seek(0)  # type: ignore[attr-defined]
-        found.append((file.field_name.decode(), file.file_object.read()))  # type: ignore[attr-defined]
+        file.file_object.seek(0)
+        found.append((file.field_name.decode(), file.file_object.read()))
 
-    parser = FormParser(
-        "multipart/form-data", on_field, on_file, boundary=options[b"boundary"]
-    )
+    parser = FormParser("multipart/form-data", on_field, on_file, boundary=options[b"boundary"])
     async for piece in request.stream():
         _ = parser.write(piece)
     parser.finalize()
@@ -58,14 +56,14 @@ def routes(world: World) -> list[Route]:
 
     def check_host(capsule: Capsule) -> None:
         if not capsule.has_host:
-            raise Problem(503, "host_unavailable", "sandbox host is not available")
+            raise ProblemError(503, "host_unavailable", "sandbox host is not available")
         if capsule.is_frozen_by_agent:
-            raise Problem(404, "not_found", "not_found: sandbox not found")
+            raise ProblemError(404, "not_found", "not_found: sandbox not found")
 
     def save(capsule: Capsule, path: str, data: bytes) -> Response:
         target = place(capsule, path)
         if target.is_dir():
-            raise Problem(502, "agent_error", f"internal: write file {path}: is a directory")
+            raise ProblemError(502, "agent_error", f"internal: write file {path}: is a directory")
         target.parent.mkdir(parents=True, exist_ok=True)
         _ = target.write_bytes(data)
         return nothing()
@@ -73,7 +71,7 @@ def routes(world: World) -> list[Route]:
     async def write(request: Request) -> Response:
         capsule = capsule_of(request)
         if int(request.headers.get("content-length", "0")) > _LARGEST:
-            raise Problem(413, "too_large", "request body too large")
+            raise ProblemError(413, "too_large", "request body too large")
         given = dict(await parts(request))
         path = given.get("path", b"").decode() or request.query_params.get("path", "")
         if not path or "file" not in given:
@@ -101,10 +99,10 @@ def routes(world: World) -> list[Route]:
         # original server: 4.2, 502 for whatever is wrong; only the text says what the guest said.
         if not source.exists():
             text = f'internal: read file: read file {path}: status 404: {{"message":"not found"}}'
-            raise Problem(502, "agent_error", text)
+            raise ProblemError(502, "agent_error", text)
         if source.is_dir():
             text = f'internal: read file: read file {path}: status 400: {{"message":"directory"}}'
-            raise Problem(502, "agent_error", text)
+            raise ProblemError(502, "agent_error", text)
         return Response(source.read_bytes(), media_type="application/octet-stream")
 
     async def stream_read(request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from tests.compat.double import ids
 from tests.compat.double.accounts import caller
 from tests.compat.double.answers import (
-    Problem,
+    ProblemError,
     fields,
     invalid,
     local_time,
@@ -77,13 +77,11 @@ def routes(world: World) -> list[Route]:
         else:
             raise missing("host")
         if to_change and not may_change(who, host.team):
-            raise Problem(403, "forbidden", "insufficient role")
+            raise ProblemError(403, "forbidden", "insufficient role")
         return who, host
 
     def may_change(who: Caller, team: Team | None) -> bool:
-        return is_admin(who) or (
-            team is not None and team.role_of(who.user) in ("owner", "admin")
-        )
+        return is_admin(who) or (team is not None and team.role_of(who.user) in ("owner", "admin"))
 
     def in_the_way(host: Host) -> list[str]:
         # original server: 2.13, paused ones do not count.
@@ -102,9 +100,9 @@ def routes(world: World) -> list[Route]:
             if team is None:
                 raise missing("team")
             if not team.is_byoc:
-                raise Problem(403, "forbidden", "BYOC is not enabled for this team")
+                raise ProblemError(403, "forbidden", "BYOC is not enabled for this team")
         if not may_change(who, team):
-            raise Problem(403, "forbidden", "insufficient role")
+            raise ProblemError(403, "forbidden", "insufficient role")
         assert who.user is not None
         provider, zone = body.text("provider") or None, body.text("availability_zone") or None
         host = Host(kind, team, who.user, provider, zone)
@@ -131,7 +129,7 @@ def routes(world: World) -> list[Route]:
         # original server: 1.2, only this very word is true.
         if found and request.query_params.get("force") != "true":
             # original server: 1.8 and 1.9, not the code that its specification names.
-            raise Problem(409, "has_active_sandboxes", "host has sandboxes", sandbox_ids=found)
+            raise ProblemError(409, "has_active_sandboxes", "host has sandboxes", sandbox_ids=found)
         for capsule in host.capsules:
             capsule.status, capsule.has_host = "stopped", False
         world.hosts.remove(host)
@@ -170,7 +168,7 @@ def routes(world: World) -> list[Route]:
         token, address = body.needed("token"), body.needed("address")
         host = next((each for each in world.hosts if each.registration == token), None)
         if host is None:
-            raise Problem(401, "unauthorized", "invalid or expired registration token")
+            raise ProblemError(401, "unauthorized", "invalid or expired registration token")
         host.registration, host.status, host.seen_at = "", "online", now()
         numbers = {name: body.whole(name) for name in ("cpu_cores", "memory_mb", "disk_gb")}
         host.facts = present(address=address, arch=body.text("arch") or None, **numbers)
@@ -180,7 +178,7 @@ def routes(world: World) -> list[Route]:
         token = (await fields(request)).needed("refresh_token")
         host = next((each for each in world.hosts if each.refresh == token), None)
         if host is None:
-            raise Problem(401, "unauthorized", "invalid or expired refresh token")
+            raise ProblemError(401, "unauthorized", "invalid or expired refresh token")
         return reply(credentials(host))
 
     async def heartbeat(request: Request) -> Response:
@@ -188,9 +186,9 @@ def routes(world: World) -> list[Route]:
         token = request.headers.get("x-host-token")
         host = next((each for each in world.hosts if token and each.token == token), None)
         if host is None:
-            raise Problem(401, "unauthorized", "missing or invalid host token")
+            raise ProblemError(401, "unauthorized", "missing or invalid host token")
         if host.id != host_id:
-            raise Problem(403, "forbidden", "host id mismatch")
+            raise ProblemError(403, "forbidden", "host id mismatch")
         host.seen_at = now()
         return nothing()
 

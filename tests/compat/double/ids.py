@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from tests.compat.double.answers import Panic, invalid
+from tests.compat.double.answers import PanicError, invalid
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 NOBODY = "0" * 25
@@ -28,7 +28,7 @@ def parse(value: str, prefix: str) -> str:
     if body == value or not _BODY.fullmatch(body):
         raise invalid(f"invalid {prefix} id")  # original server: 1.4, and not a 404
     if int(body, 36) >= 2**128:
-        raise Panic  # original server: 1.4, the handler overruns its buffer
+        raise PanicError  # original server: 1.4, the handler overruns its buffer
     return value
 
 

@@ -111,10 +111,10 @@ def _run(names: dict[str, Any], code: str) -> tuple[str, Exception | None, Any]:
         tree = ast.parse(code)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         with contextlib.redirect_stdout(out):
-            exec(compile(tree, "cell", "exec"), names)  # noqa: S102
+            exec(compile(tree, "cell", "exec"), names)
             value = None
             if isinstance(last, ast.Expr):
-                value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)  # noqa: S307
-    except Exception as exc:  # noqa: BLE001
+                value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    except Exception as exc:
         return out.getvalue(), exc, None
     return out.getvalue(), None, value

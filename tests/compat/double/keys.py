@@ -34,7 +34,9 @@ def routes(world: World) -> list[Route]:
         name = (await fields(request)).text("name") or "Unnamed API Key"
         key = Key(who.team, name, who.user)
         world.keys.append(key)
-        world.write(who, "api_key", "create", "success", resource_id=key.id, metadata={"name": name})
+        world.write(
+            who, "api_key", "create", "success", resource_id=key.id, metadata={"name": name}
+        )
         return reply(shape(key, key=key.secret), 201)
 
     async def list_all(request: Request) -> Response:

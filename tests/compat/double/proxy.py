@@ -12,13 +12,11 @@ from starlette.websockets import WebSocket
 
 from tests.compat.double import ids, jupyter
 from tests.compat.double.accounts import key_caller
-from tests.compat.double.answers import Problem, problem
-from tests.compat.double.world import Capsule, World
+from tests.compat.double.answers import ProblemError, problem
+from tests.compat.double.world import CODE_TEMPLATE, Capsule, World
 
 _HOST = re.compile(r"(\d+)-(cl-[0-9a-z]+)\.")
 _LAST_PORT = 65535
-CODE_TEMPLATE = "python-interpreter-v0-beta"
-"""The template in which a Jupyter server listens."""
 MIRROR = 9000
 """A port at which every sandbox tells what it was asked."""
 
@@ -37,7 +35,7 @@ async def pass_on(world: World, scope: Scope, receive: Receive, send: Send) -> N
     try:
         capsule, port = _target(world, connection)
         answer = None
-    except Problem as failure:
+    except ProblemError as failure:
         answer = problem(failure)
     except _RefusedError as refusal:
         answer = PlainTextResponse(str(refusal), refusal.status)
@@ -83,7 +81,7 @@ def _target(world: World, connection: HTTPConnection) -> tuple[Capsule, int]:
     try:
         _ = ids.parse(sandbox_id, "cl")
         capsule = world.capsule(caller, sandbox_id)
-    except Problem as failure:
+    except ProblemError as failure:
         raise _RefusedError(failure.status, "sandbox not found\n") from failure
     if capsule.status != "running":
         raise _RefusedError(409, f"sandbox is not running (status: {capsule.status})\n")

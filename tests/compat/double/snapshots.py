@@ -12,7 +12,7 @@ from starlette.routing import Route
 from tests.compat.double import ids
 from tests.compat.double.accounts import caller
 from tests.compat.double.answers import (
-    Problem,
+    ProblemError,
     fields,
     local_time,
     missing,
@@ -44,17 +44,17 @@ def routes(world: World) -> list[Route]:
         name = ids.template_name(body.text("name") or f"template-{secrets.token_hex(4)}")
         there = template_of(world, who.team, name)
         if there is not None and there.team is world.platform:
-            raise Problem(409, "name_reserved", "template name is reserved")
+            raise ProblemError(409, "name_reserved", "template name is reserved")
         if there is not None:
             if request.query_params.get("overwrite") != "true":
-                raise Problem(409, "already_exists", "snapshot name already exists")
+                raise ProblemError(409, "already_exists", "snapshot name already exists")
             # original server: 2.10, the old one is deleted before the sandbox is looked up.
             world.templates.remove(there)
         capsule = world.capsule(who, sandbox_id)
         if capsule.status not in ("running", "paused"):
-            raise Problem(409, "invalid_state", "sandbox must be running or paused")
+            raise ProblemError(409, "invalid_state", "sandbox must be running or paused")
         # original server: 2.10, the sandbox stays paused.
-        capsule.status = "paused"
+        capsule.halt("paused")
         made = Template(who.team, name, "snapshot", capsule.vcpus, capsule.memory_mb, 4096)
         world.templates.append(made)
         world.write(who, "snapshot", "create", "success", resource_id=name)
@@ -73,7 +73,7 @@ def routes(world: World) -> list[Route]:
         if template is None:
             raise missing("template")
         if template.team is world.platform:
-            raise Problem(403, "forbidden", "platform templates cannot be deleted")
+            raise ProblemError(403, "forbidden", "platform templates cannot be deleted")
         world.templates.remove(template)
         world.write(who, "snapshot", "delete", "warning", resource_id=name)
         return nothing()

@@ -10,8 +10,8 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.compat.double.accounts import caller
-from tests.compat.double.answers import Problem, problem
-from tests.compat.double.exec import exit_code, spawn
+from tests.compat.double.answers import ProblemError, problem
+from tests.compat.double.commands import exit_code, spawn
 from tests.compat.double.world import Capsule, World
 
 _PIECE = 32768
@@ -21,10 +21,8 @@ def routes(world: World) -> list[WebSocketRoute]:
     async def converse(websocket: WebSocket) -> None:
         try:
             # original server: 3.1, these are answered before the upgrade.
-            capsule = world.capsule(
-                caller(websocket), websocket.path_params["id"], running=True
-            )
-        except Problem as failure:
+            capsule = world.capsule(caller(websocket), websocket.path_params["id"], running=True)
+        except ProblemError as failure:
             await websocket.send_denial_response(problem(failure))
             return
         await websocket.accept()  # original server: 3, no subprotocol
@@ -78,15 +76,10 @@ async def _run(world: World, capsule: Capsule, websocket: WebSocket) -> None:
             pass
 
     tasks = [asyncio.create_task(follow()), asyncio.create_task(listen())]
-    frozen = asyncio.create_task(_freeze(capsule))
+    frozen = asyncio.create_task(capsule.halted.wait())
     # original server: 3.1, `stop` ends the stream and nothing else; so does pausing. No `exit`.
     done, rest = await asyncio.wait([*tasks, frozen], return_when=asyncio.FIRST_COMPLETED)
     for task in rest:
         _ = task.cancel()
     for task in done:
         task.result()
-
-
-async def _freeze(capsule: Capsule) -> None:
-    while capsule.status == "running":
-        await asyncio.sleep(0.01)

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from tests.compat.double import ids
 from tests.compat.double.accounts import caller
 from tests.compat.double.answers import (
-    Problem,
+    ProblemError,
     fields,
     invalid,
     local_time,
@@ -60,9 +60,9 @@ def routes(world: World) -> list[Route]:
         who = caller(request)
         # original server: 2.6, another team than the token's is forbidden before it is looked up.
         if ids.parse(request.path_params["id"], "team") != who.team.id:
-            raise Problem(403, "forbidden", "team does not match your token")
+            raise ProblemError(403, "forbidden", "team does not match your token")
         if roles and who.team.role_of(who.user) not in roles:
-            raise Problem(403, "forbidden", "insufficient role")
+            raise ProblemError(403, "forbidden", "insufficient role")
         if who.team.deleted:
             raise missing("team")
         return who, who.team
@@ -72,7 +72,7 @@ def routes(world: World) -> list[Route]:
         for member in team.members:
             if member.user.id == user_id:
                 if member.role == "owner":
-                    raise Problem(403, "forbidden", "the owner cannot be changed")
+                    raise ProblemError(403, "forbidden", "the owner cannot be changed")
                 return member
         raise missing("member")
 
@@ -105,7 +105,7 @@ def routes(world: World) -> list[Route]:
         # original server: 2.6, its sandboxes are destroyed; nobody is asked.
         for capsule in world.capsules:
             if capsule.team is team:
-                capsule.status = "stopped"
+                capsule.halt("stopped")
         team.deleted = True
         return nothing()
 
@@ -132,7 +132,9 @@ def routes(world: World) -> list[Route]:
         if role not in ("admin", "member"):
             raise invalid("role must be admin or member")
         member_of(team, request).role = role
-        world.write(who, "member", "role_update", "info", scope="admin", metadata={"new_role": role})
+        world.write(
+            who, "member", "role_update", "info", scope="admin", metadata={"new_role": role}
+        )
         return nothing()
 
     async def remove_member(request: Request) -> Response:
@@ -145,7 +147,7 @@ def routes(world: World) -> list[Route]:
         who, team = team_of(request)
         role = team.role_of(who.user)
         if role in (None, "owner"):
-            raise Problem(403, "forbidden", "the owner cannot leave")
+            raise ProblemError(403, "forbidden", "the owner cannot leave")
         team.members = [each for each in team.members if each.user is not who.user]
         world.write(who, "member", "leave", "info", scope="admin")
         return nothing()

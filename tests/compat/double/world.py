@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.compat.double import ids
-from tests.compat.double.answers import Problem, missing
+from tests.compat.double.answers import ProblemError, missing
+
+CODE_TEMPLATE = "python-interpreter-v0-beta"
+"""The template in which a Jupyter server listens (original server: 7.1)."""
 
 
 def now() -> datetime:
@@ -102,6 +105,17 @@ class Capsule:
     started_at: datetime = field(default_factory=now)
     last_active_at: datetime | None = None
     kernels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    halted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set for as long as nothing runs in it."""
+
+    def halt(self, status: str) -> None:
+        self.status = status
+        self.halted.set()
+
+    def go_on(self) -> None:
+        self.status = "running"
+        self.started_at = self.last_active_at = now()
+        self.halted.clear()
 
 
 @dataclass
@@ -136,9 +150,14 @@ class World:
         self.builds: list[Any] = []
         self.processes: list[asyncio.subprocess.Process] = []
         self.platform = Team("platform", id=f"team-{ids.NOBODY}")
-        self.templates = [Template(self.platform, "minimal", "base", 1, 512, 0)]
+        self.templates = [
+            Template(self.platform, "minimal", "base", 1, 512, 0),
+            Template(self.platform, CODE_TEMPLATE, "snapshot", 1, 1024, 4096),
+        ]
         self.failures: list[Exception] = []
         """Mistakes of the double itself."""
+        self.lost: set[str] = set()
+        """Requests whose answers get lost on the way."""
         self.requests: list[str] = []
         """What was asked, for tests to look at."""
 
@@ -181,10 +200,14 @@ class World:
         else:
             raise missing("sandbox")
         if running and capsule.status != "running":
-            raise Problem(409, "invalid_state", f"sandbox is not running (status: {capsule.status})")
+            raise ProblemError(
+                409, "invalid_state", f"sandbox is not running (status: {capsule.status})"
+            )
         return capsule
 
-    def write(self, caller: Caller | None, what: str, action: str, status: str, **more: Any) -> None:
+    def write(
+        self, caller: Caller | None, what: str, action: str, status: str, **more: Any
+    ) -> None:
         """Add a row to the audit log."""
         team = more.pop("team", None) or (caller.team if caller else self.platform)
         self.audit.append(Entry(team, what, action, status, caller=caller, **more))

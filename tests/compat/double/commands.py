@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
+import shutil
 import time
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.compat.double.accounts import caller
-from tests.compat.double.answers import Problem, fields, reply
+from tests.compat.double.answers import ProblemError, fields, reply
 from tests.compat.double.world import Capsule, World, now
 
 _USUAL = 30
+_PROGRAMS = ("env", "nice", "printenv", "printf", "sh", "sleep", "true")
 
 
 async def spawn(world: World, capsule: Capsule, argv: list[str]) -> asyncio.subprocess.Process:
     """Start a command as the guest does: as an argument vector, by way of `nice`."""
     # original server: 2.8, no shell; a program that is not there is 127 with a line of `nice`.
     variables = {
-        "PATH": os.environ["PATH"],
+        "PATH": str(programs(world)),
         "HOME": str(capsule.home / "root"),
         "USER": "root",
         "LOGNAME": "root",
@@ -46,6 +48,18 @@ async def spawn(world: World, capsule: Capsule, argv: list[str]) -> asyncio.subp
     return process
 
 
+def programs(world: World) -> Path:
+    """Make the directory of the programs that there are; Python is not one of them."""
+    directory = world.directory / "bin"
+    if not directory.exists():
+        directory.mkdir()
+        for name in _PROGRAMS:
+            found = shutil.which(name)
+            assert found is not None
+            (directory / name).symlink_to(found)
+    return directory
+
+
 def exit_code(status: int) -> int:
     return max(status, -1)  # original server: 2.8, -1 for a signal, whichever
 
@@ -66,9 +80,9 @@ def routes(world: World) -> list[Route]:
         argv = [body.needed("cmd"), *body.texts("args")]
         limit = body.whole("timeout_sec")
         if not capsule.has_host:
-            raise Problem(503, "host_unavailable", "sandbox host is not available")
+            raise ProblemError(503, "host_unavailable", "sandbox host is not available")
         if capsule.is_frozen_by_agent:
-            raise Problem(502, "agent_error", "internal: exec: sandbox not found")
+            raise ProblemError(502, "agent_error", "internal: exec: sandbox not found")
         began = time.monotonic()
         process = await spawn(world, capsule, argv)
         try:
@@ -78,7 +92,7 @@ def routes(world: World) -> list[Route]:
             process.kill()
             # original server: 2.8, no code of its own, and what was written is lost.
             text = "deadline_exceeded: context deadline exceeded"
-            raise Problem(502, "agent_error", text) from None
+            raise ProblemError(502, "agent_error", text) from None
         capsule.last_active_at = now()
         assert process.returncode is not None
         # original server: 2.8, base64 for both if either is not UTF-8.

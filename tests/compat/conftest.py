@@ -1,0 +1,26 @@
+"""The double, and clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("tests.compat.rows", "tests.compat.tables")
+
+from tests.colours import Colour  # noqa: E402
+from tests.compat.double.app import Double, running  # noqa: E402
+from tests.compat.tenants import Tenant  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def double() -> Iterator[Double]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def tenant(request: pytest.FixtureRequest, unconfigured: Path, double: Double) -> Iterator[Tenant]:
+    yield Tenant(Colour(request.param), double)
+    assert double.world.failures == []

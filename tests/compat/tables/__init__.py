@@ -1,0 +1,30 @@
+"""What comes of every public method, where the server is an original one."""
+
+from __future__ import annotations
+
+from tests.compat.rows import Row
+from tests.compat.tables import (
+    accounts,
+    channels,
+    code,
+    commands,
+    files,
+    history,
+    sandboxes,
+    servers,
+    snapshots,
+    teams,
+)
+
+ROWS: list[Row] = [
+    *accounts.ROWS,
+    *channels.ROWS,
+    *code.ROWS,
+    *commands.ROWS,
+    *files.ROWS,
+    *history.ROWS,
+    *sandboxes.ROWS,
+    *servers.ROWS,
+    *snapshots.ROWS,
+    *teams.ROWS,
+]
