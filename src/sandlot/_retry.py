@@ -75,7 +75,7 @@ def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
 
 def _resend(request: Request, retry: Retry) -> Flow[Response]:
     give_up: float | None = None
-    failure: TransportError | Response
+    failure: TransportError | Response | None = None
     lost: TransportError | Response | None = None
     attempt = 0
     while True:
@@ -108,9 +108,10 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
         yield Pause(seconds)
     # That a later attempt had no effect says nothing about one with an unknown outcome.
     last = failure if lost is None else lost
-    if isinstance(last, Response):
-        return last
-    raise last
+    if isinstance(last, TransportError):
+        raise last
+    assert last is not None
+    return last
 
 
 def _is_kept(request: Request) -> Flow[bool]:
