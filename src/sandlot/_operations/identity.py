@@ -11,6 +11,7 @@ from .._flow import Flow, Request, Server, execute, fetch, path
 from ..errors import HostHasSandboxesError, InvalidArgumentError
 from . import arguments, meta
 
+_ME = "/v1/me"
 _KEYS = "/v1/api-keys"
 _TEAMS = "/v1/teams"
 _ROLES = ("owner", "admin", "member")
@@ -36,6 +37,29 @@ def switch_team(team_id: str) -> Flow[models.AuthSession]:
     """Get a token for another team."""
     body = {"team_id": arguments.identifier(team_id, "team")}
     return fetch(models.AuthSession, Request("POST", "/v1/auth/switch-team", body, harmless=True))
+
+
+def get_account() -> Flow[models.Account]:
+    """Look up one's own account."""
+    return fetch(models.Account, Request("GET", _ME))
+
+
+def rename_account(name: str) -> Flow[models.AuthSession]:
+    """Change one's own name."""
+    body = {"name": arguments.filled_text(name, "name")}
+    return fetch(models.AuthSession, Request("PATCH", _ME, body, harmless=True))
+
+
+def set_password(current: str, new: str) -> Flow[None]:
+    """Change one's own password."""
+    body = {"current_password": _password(current), "new_password": _password(new)}
+    return execute(Request("POST", f"{_ME}/password", body))
+
+
+def delete_account(confirmation: str) -> Flow[None]:
+    """Delete one's own account."""
+    body = {"confirmation": arguments.filled_text(confirmation, "confirmation")}
+    return execute(Request("DELETE", _ME, body))
 
 
 def search_users(email: str) -> Flow[list[models.UserMatch]]:

@@ -16,7 +16,7 @@ class ErrorDetail(Model):
     """
     Reason for programs: `invalid_request` (400), `unauthorized` (401), `forbidden`, `no_team`,
     `account_disabled`, `account_deactivated` (403), `not_found` (404), `method_not_allowed` (405),
-    `invalid_state`, `conflict`, `already_exists`, `email_taken`, `has_active_sandboxes`,
+    `invalid_state`, `conflict`, `already_exists`, `email_taken`, `owns_team_with_members`, `has_active_sandboxes`,
     `idempotency_key_conflict`, `idempotency_key_used` (409), `too_large` (413), `rate_limited` (429), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
     (502), `host_unavailable` (503), `gateway_timeout` (504), `no_space` (507).
     """
@@ -716,6 +716,233 @@ class AuthSession(Model):
     expires_at: AwareDatetime | None = None
     """
     When the token expires.
+    """
+
+
+class Account(Model):
+    """
+    A user, as they see themselves.
+    """
+
+    user_id: str | None = None
+    """
+    Id of the user.
+    """
+    name: str
+    """
+    What to call them.
+    """
+    email: str
+    """
+    Their address.
+    """
+    has_password: bool
+    """
+    Whether they can log in with a password.
+    """
+    providers: list[str]
+    """
+    Other services that they can log in with; always empty here.
+    """
+    is_admin: bool | None = None
+    """
+    Whether they administer the platform.
+    """
+    created_at: AwareDatetime | None = None
+    """
+    Since when they are there.
+    """
+
+
+class UpdateAccountRequest(Model):
+    """
+    What is to change of one's own account.
+    """
+
+    name: str
+    """
+    What to call the user: 1 to 100 bytes.
+    """
+
+
+class DeleteAccountRequest(Model):
+    """
+    An account to be deleted.
+    """
+
+    confirmation: str
+    """
+    Address of the account.
+    """
+
+
+class PasswordRequest(Model):
+    """
+    A password to be changed.
+    """
+
+    current_password: str
+    """
+    What it is.
+    """
+    new_password: str
+    """
+    What it shall be: 8 bytes or more.
+    """
+
+
+class SetActiveRequest(Model):
+    """
+    Whether a user may come in.
+    """
+
+    active: bool
+    """
+    Whether they may.
+    """
+
+
+class TeamSummary(Model):
+    """
+    A team, as those see it who administer the platform.
+    """
+
+    id: str
+    """
+    Id of the team.
+    """
+    name: str
+    """
+    Its name.
+    """
+    slug: str
+    """
+    Its name in addresses.
+    """
+    is_byoc: bool
+    """
+    Whether it brings hosts of its own.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    deleted_at: AwareDatetime | None = None
+    """
+    When it was deleted.
+    """
+    member_count: int
+    """
+    How many members it has.
+    """
+    owner_name: str | None = None
+    """
+    Name of the one who has owned it longest.
+    """
+    owner_email: str | None = None
+    """
+    Address of that one.
+    """
+    active_sandbox_count: int
+    """
+    How many sandboxes of it live.
+    """
+    channel_count: int
+    """
+    How many channels it has.
+    """
+
+
+class TeamSummaryPage(Model):
+    """
+    A page of all teams.
+    """
+
+    teams: list[TeamSummary]
+    """
+    The teams.
+    """
+    total: int
+    """
+    How many there are on all pages.
+    """
+    page: int
+    """
+    Which page this is, counted from 1.
+    """
+    per_page: int
+    """
+    How many a page has at most.
+    """
+    total_pages: int
+    """
+    How many pages there are.
+    """
+
+
+class UserSummary(Model):
+    """
+    A user, as those see them who administer the platform.
+    """
+
+    id: str
+    """
+    Id of the user.
+    """
+    email: str
+    """
+    Their address.
+    """
+    name: str
+    """
+    What to call them.
+    """
+    is_admin: bool
+    """
+    Whether they administer the platform.
+    """
+    status: str
+    """
+    `active`, `disabled`, and on other servers `inactive` or `deleted`.
+    """
+    created_at: AwareDatetime
+    """
+    Since when they are there.
+    """
+    teams_joined: int
+    """
+    In how many teams they are.
+    """
+    teams_owned: int
+    """
+    How many of these they own.
+    """
+
+
+class UserSummaryPage(Model):
+    """
+    A page of all users.
+    """
+
+    users: list[UserSummary]
+    """
+    The users.
+    """
+    total: int
+    """
+    How many there are on all pages.
+    """
+    page: int
+    """
+    Which page this is, counted from 1.
+    """
+    per_page: int
+    """
+    How many a page has at most.
+    """
+    total_pages: int
+    """
+    How many pages there are.
     """
 
 

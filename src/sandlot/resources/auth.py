@@ -49,6 +49,47 @@ class Auth(Resource):
         """
         return self._run(identity.switch_team(team_id))
 
+    def me(self) -> models.Account:
+        """Look up the account of the user whose token this client has.
+
+        Raises:
+            NotFoundError: The server knows nothing of accounts, as older ones do.
+        """
+        return self._run(identity.get_account())
+
+    def rename(self, name: str) -> models.AuthSession:
+        """Change what the user is called; the token in the answer says the new name.
+
+        Args:
+            name: 1 to 100 bytes.
+        """
+        return self._run(identity.rename_account(name))
+
+    def change_password(self, current: str, new: str) -> None:
+        """Change the password of the user; all their tokens are invalid from then on.
+
+        Args:
+            current: What it is.
+            new: What it shall be, 8 bytes or more.
+
+        Raises:
+            AuthenticationError: The current one is another, or this client has no token.
+            RateLimitError: There were too many attempts; `retry_after` says how long to wait.
+        """
+        self._run(identity.set_password(current, new))
+
+    def delete_account(self, confirmation: str) -> None:
+        """Delete the user, the teams that nobody else is in, and the API keys that they made.
+
+        Args:
+            confirmation: Address of the user, so that nobody does it by mistake.
+
+        Raises:
+            ConflictError: A team with others in it would be left without an owner.
+            InvalidRequestError: It is another address.
+        """
+        self._run(identity.delete_account(confirmation))
+
 
 class AsyncAuth(AsyncResource):
     """Sign up, log in, change teams: each gives a token to make a client with.
@@ -89,3 +130,44 @@ class AsyncAuth(AsyncResource):
             PermissionDeniedError: The user is not in it.
         """
         return await self._run(identity.switch_team(team_id))
+
+    async def me(self) -> models.Account:
+        """Look up the account of the user whose token this client has.
+
+        Raises:
+            NotFoundError: The server knows nothing of accounts, as older ones do.
+        """
+        return await self._run(identity.get_account())
+
+    async def rename(self, name: str) -> models.AuthSession:
+        """Change what the user is called; the token in the answer says the new name.
+
+        Args:
+            name: 1 to 100 bytes.
+        """
+        return await self._run(identity.rename_account(name))
+
+    async def change_password(self, current: str, new: str) -> None:
+        """Change the password of the user; all their tokens are invalid from then on.
+
+        Args:
+            current: What it is.
+            new: What it shall be, 8 bytes or more.
+
+        Raises:
+            AuthenticationError: The current one is another, or this client has no token.
+            RateLimitError: There were too many attempts; `retry_after` says how long to wait.
+        """
+        await self._run(identity.set_password(current, new))
+
+    async def delete_account(self, confirmation: str) -> None:
+        """Delete the user, the teams that nobody else is in, and the API keys that they made.
+
+        Args:
+            confirmation: Address of the user, so that nobody does it by mistake.
+
+        Raises:
+            ConflictError: A team with others in it would be left without an owner.
+            InvalidRequestError: It is another address.
+        """
+        await self._run(identity.delete_account(confirmation))

@@ -10,6 +10,7 @@ from typing import Literal
 from .services.accounts import Accounts
 from .services.errors import NotFoundError
 from .services.naming import user_email
+from .services.passwords import Passwords
 from .services.principals import DEFAULT_TEAM
 from .services.tokens import Tokens
 from .store.identity_records import UserRecord
@@ -25,7 +26,7 @@ async def create_user(
     store = await open_store(database)
     try:
         await store.teams.ensure(DEFAULT_TEAM, "Default", datetime.now(UTC))
-        accounts = Accounts(store, Tokens(""), "closed")  # gives nobody a token
+        accounts = Accounts(store, Tokens(""), Passwords(), "closed")  # gives nobody a token
         return await accounts.create(email, password, name, is_admin=is_admin)
     finally:
         await store.close()

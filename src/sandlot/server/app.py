@@ -20,6 +20,8 @@ from .api import (
     commands,
     files,
     meta,
+    platform,
+    profile,
     sandboxes,
     snapshots,
     streams,
@@ -44,9 +46,11 @@ ROUTERS: Final[Sequence[tuple[str, APIRouter]]] = [
     ("/v1/channels", channels.router),
     ("/v1/admin/builds", builds.router),
     ("/v1", accounts.router),
+    ("/v1/me", profile.router),
     ("/v1/api-keys", api_keys.router),
     ("/v1/teams", teams.router),
     ("/v1/audit-logs", audit.router),
+    ("/v1/admin", platform.router),
 ]
 """All routes, with the beginnings of their paths; `api/permissions.py` says who may use them."""
 

@@ -31,6 +31,8 @@ STATUS_OF: Final[dict[str, int]] = {
     "conflict": 409,
     "already_exists": 409,
     "email_taken": 409,
+    "owns_team_with_members": 409,
+    "wrong_password": 401,
     "has_active_sandboxes": 409,
     "idempotency_key_conflict": 409,
     "idempotency_key_used": 409,

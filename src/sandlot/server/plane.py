@@ -33,6 +33,9 @@ from .services.events import Events
 from .services.forks import Forks
 from .services.idempotency import Idempotency
 from .services.metrics import Metrics
+from .services.passwords import Passwords
+from .services.platform import Platform
+from .services.profiles import Profiles
 from .services.sandboxes import NewSandbox, Sandboxes
 from .services.snapshots import Snapshots
 from .services.starting import Starter
@@ -81,6 +84,8 @@ class ControlPlane:
     accounts: Accounts
     api_keys: ApiKeys
     teams: Teams
+    profiles: Profiles
+    platform: Platform
     audit: AuditLog
     sandboxes: Sandboxes
     snapshots: Snapshots
@@ -180,13 +185,16 @@ class ControlPlane:
         tokens = Tokens(secret)
         store = await open_store(options.database)
         self.auth = Authenticator(store, tokens, required=options.auth == "api-key")
-        self.accounts = Accounts(store, tokens, options.signup)
+        passwords = Passwords()
+        self.accounts = Accounts(store, tokens, passwords, options.signup)
         self.api_keys = ApiKeys(store, self.auth.forget)
         self.audit = AuditLog(store.audit, options.audit_days)
         _ = self.events.subscribe(self.audit.on_event)
         self.sandboxes = Sandboxes(store.sandboxes, engine, Starter(self.commands).begin)
         self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine, self.events)
         self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
+        self.profiles = Profiles(store, self.teams, passwords, self.auth.forget)
+        self.platform = Platform(store, self.teams, self.sandboxes, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
         self.forks = Forks(self.sandboxes, engine)
         self.idempotency = Idempotency(store.idempotency, secret)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import AuditPage
+from sandlot.server.plane import ControlPlane
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.store.identity_records import AuditFilter
 
@@ -18,7 +19,7 @@ from .bodies import reply
 from .context import Caller, Plane, check_id
 from .identity_views import audit_view
 
-__all__ = ["router"]
+__all__ = ["audit_page", "router"]
 
 router = APIRouter()
 
@@ -30,16 +31,30 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 @router.get("")
 async def list_audit(request: Request, plane: Plane, caller: Caller) -> Response:
     """List what was done in the team, newest first."""
-    query = request.query_params
+    with_admin = caller.role in ("owner", "admin")
+    return await audit_page(request.query_params, plane, caller.team_id, with_admin=with_admin)
+
+
+async def audit_page(
+    query: QueryParams, plane: ControlPlane, team_id: str, *, with_admin: bool
+) -> Response:
+    """Return a page of the audit log of a team.
+
+    Args:
+        query: What is wanted of it.
+        plane: The control plane.
+        team_id: Which team's.
+        with_admin: Whether to show what only its admins and owners may read.
+    """
     limit = _limit(query)
     wanted = AuditFilter(
         resource_types=_words(query, "resource_type"),
         actions=_words(query, "action"),
-        with_admin=caller.role in ("owner", "admin"),
+        with_admin=with_admin,
         before=_before(query),
         limit=limit + 1,  # the one beyond tells whether there is more
     )
-    records = await plane.audit.list(caller.team_id, wanted)
+    records = await plane.audit.list(team_id, wanted)
     page = AuditPage(items=[audit_view(record) for record in records[:limit]])
     if len(records) > limit:
         last = records[limit - 1]

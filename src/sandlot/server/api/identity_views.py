@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from sandlot.models import ApiKey, AuditEntry, AuthSession, Member, Team, UserMatch
+from sandlot.models import (
+    Account,
+    ApiKey,
+    AuditEntry,
+    AuthSession,
+    Member,
+    Team,
+    TeamSummary,
+    UserMatch,
+    UserSummary,
+)
 from sandlot.server.services.accounts import Session
 from sandlot.server.services.principals import DEFAULT_SCOPES
+from sandlot.server.store.census import TeamOverview, UserOverview
 from sandlot.server.store.identity_records import (
     ApiKeyRecord,
     AuditRecord,
@@ -14,11 +25,14 @@ from sandlot.server.store.identity_records import (
 )
 
 __all__ = [
+    "account_view",
     "audit_view",
     "key_view",
     "member_view",
     "session_view",
+    "team_overview",
     "team_view",
+    "user_overview",
     "user_view",
 ]
 
@@ -57,6 +71,52 @@ def key_view(record: ApiKeyRecord, key: str | None = None) -> ApiKey:
 def user_view(record: UserRecord) -> UserMatch:
     """Show a user to others."""
     return UserMatch(user_id=record.id, email=record.email)
+
+
+def account_view(record: UserRecord) -> Account:
+    """Show a user to themselves."""
+    return Account(
+        user_id=record.id,
+        name=record.name,
+        email=record.email,
+        has_password=record.password_hash is not None,
+        providers=[],
+        is_admin=record.is_admin,
+        created_at=record.created_at,
+    )
+
+
+def user_overview(overview: UserOverview) -> UserSummary:
+    """Show a user to those who administer the platform."""
+    record = overview.user
+    return UserSummary(
+        id=record.id,
+        email=record.email,
+        name=record.name,
+        is_admin=record.is_admin,
+        status=record.status,
+        created_at=record.created_at,
+        teams_joined=overview.joined,
+        teams_owned=overview.owned,
+    )
+
+
+def team_overview(overview: TeamOverview) -> TeamSummary:
+    """Show a team to those who administer the platform."""
+    record, owner = overview.team, overview.owner
+    return TeamSummary(
+        id=record.id,
+        name=record.name,
+        slug=record.slug,
+        is_byoc=record.is_byoc,
+        created_at=record.created_at,
+        deleted_at=record.deleted_at,
+        member_count=overview.members,
+        owner_name=None if owner is None else owner.name,
+        owner_email=None if owner is None else owner.email,
+        active_sandbox_count=overview.sandboxes,
+        channel_count=overview.channels,
+    )
 
 
 def team_view(record: TeamRecord, role: str | None) -> Team:

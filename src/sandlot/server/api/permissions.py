@@ -29,6 +29,7 @@ class Rule:
         scope: What an API key must be made for; None if no credential is needed at all.
         role: The least role in the team; that of a key is its maker's.
         platform: Whether one must administer the platform.
+        person: Whether a user has to ask with a token: keys do not do it on their behalf.
         host: Whether it is for hosts, and for nobody else.
         audited: What the audit log says; None for what changes nothing that lasts.
     """
@@ -36,6 +37,7 @@ class Rule:
     scope: str | None
     role: Literal["member", "admin", "owner"] | None = None
     platform: bool = False
+    person: bool = False
     host: bool = False
     audited: Audited | None = None
 
@@ -50,6 +52,10 @@ def _channel(audited: Audited | None = None) -> Rule:
 
 def _build(audited: Audited | None = None) -> Rule:
     return Rule("admin", platform=True, audited=audited)
+
+
+def _own_account(audited: Audited) -> Rule:
+    return Rule("users", "member", person=True, audited=audited)
 
 
 _READ = Rule("sandboxes")
@@ -100,6 +106,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /v1/auth/login": _OPEN,
     "POST /v1/auth/switch-team": Rule("teams", "member"),
     "GET /v1/users/search": Rule("users", "member"),
+    "GET /v1/me": Rule("users", "member"),
+    "PATCH /v1/me": _own_account(Audited("user", "rename", "info")),
+    "DELETE /v1/me": _own_account(Audited("user", "delete", "warning", "admin")),
+    "POST /v1/me/password": _own_account(Audited("user", "set_password", "info", "admin")),
     # API keys
     "POST /v1/api-keys": Rule("api_keys", "member", audited=Audited("api_key", "create")),
     "GET /v1/api-keys": Rule("api_keys", "member"),
@@ -142,6 +152,16 @@ RULES: Final[Mapping[str, Rule]] = {
     f"GET {_BUILD}": _build(),
     f"GET {_BUILD}/log": _build(),
     f"POST {_BUILD}/cancel": _build(Audited("build", "cancel", "warning", "admin")),
+    # The platform
+    "GET /v1/admin/teams": Rule("admin", platform=True),
+    "DELETE /v1/admin/teams/{id}": Rule(
+        "admin", platform=True, audited=Audited("team", "delete", "warning", "admin")
+    ),
+    "GET /v1/admin/users": Rule("admin", platform=True),
+    "PUT /v1/admin/users/{id}/active": Rule(
+        "admin", platform=True, audited=Audited("user", "set_active", "warning", "admin")
+    ),
+    "GET /v1/admin/audit-logs": Rule("admin", platform=True),
     # The audit log
     "GET /v1/audit-logs": Rule("audit", "member"),
 }
@@ -179,6 +199,8 @@ def check(rule: Rule, caller: Principal) -> None:
             f"This API key was not made for this: use a key with the scope {rule.scope!r}, or a"
             " user's token."
         )
+    if rule.person and caller.kind != "user":
+        raise UnauthorizedError("Only a user can do that, with a token: log in.")
     if rule.role is not None and _RANKS.get(caller.role or "", 0) < _RANKS[rule.role]:
         raise ForbiddenError(f"For this one has to be {rule.role} of the team, or more.")
     if rule.platform and not caller.is_admin:

@@ -51,12 +51,14 @@ class Session:
 class Accounts:
     """Signing up, logging in, changing teams."""
 
-    def __init__(self, store: Store, tokens: Tokens, signup: SignupPolicy) -> None:
+    def __init__(
+        self, store: Store, tokens: Tokens, passwords: Passwords, signup: SignupPolicy
+    ) -> None:
         self._users = store.users
         self._teams = store.teams
         self._tokens = tokens
         self._signup = signup
-        self._passwords = Passwords()
+        self._passwords = passwords
         self._accounts = Throttle(_PER_ACCOUNT, _PERIOD)
         self._addresses = Throttle(_PER_ADDRESS, _PERIOD)
 

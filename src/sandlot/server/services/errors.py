@@ -3,6 +3,7 @@
     ServiceError
     ├── InvalidRequestError         invalid_request
     ├── UnauthorizedError           unauthorized
+    │   └── WrongPasswordError      wrong_password
     ├── ForbiddenError              forbidden
     │   ├── NoTeamError             no_team
     │   ├── AccountDisabledError    account_disabled
@@ -12,6 +13,7 @@
     ├── AlreadyExistsError          already_exists
     ├── ConflictError               conflict
     ├── EmailTakenError             email_taken
+    ├── OwnsTeamWithMembersError    owns_team_with_members
     ├── HasActiveSandboxesError     has_active_sandboxes
     ├── RateLimitedError            rate_limited
     ├── IdempotencyKeyConflictError idempotency_key_conflict
@@ -52,12 +54,14 @@ __all__ = [
     "NoSpaceError",
     "NoTeamError",
     "NotFoundError",
+    "OwnsTeamWithMembersError",
     "PortClosedError",
     "RateLimitedError",
     "ServiceError",
     "TooLargeError",
     "UnauthorizedError",
     "UnsupportedError",
+    "WrongPasswordError",
 ]
 
 
@@ -77,6 +81,12 @@ class UnauthorizedError(ServiceError):
     """The credential is missing or wrong."""
 
     code = "unauthorized"
+
+
+class WrongPasswordError(UnauthorizedError):
+    """The credential is fine, but the password that was asked for besides is not."""
+
+    code = "wrong_password"
 
 
 class ForbiddenError(ServiceError):
@@ -125,6 +135,12 @@ class ConflictError(ServiceError):
     """What is there already does not allow it."""
 
     code = "conflict"
+
+
+class OwnsTeamWithMembersError(ServiceError):
+    """Nobody else owns a team with other members."""
+
+    code = "owns_team_with_members"
 
 
 class EmailTakenError(ServiceError):

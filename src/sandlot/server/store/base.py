@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from .builds import BuildRows
+from .census import CensusRows
 from .channels import ChannelRows, DeliveryRows
 from .identity import AuditRows, KeyRows, TeamRows, UserRows
 from .records import (
@@ -189,6 +190,11 @@ class Store(Protocol):
     @property
     def keys(self) -> KeyRows:
         """Those of API keys."""
+        ...
+
+    @property
+    def census(self) -> CensusRows:
+        """All teams and users."""
         ...
 
     @property

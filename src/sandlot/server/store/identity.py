@@ -80,6 +80,10 @@ class UserRows(Protocol):
         """Write what can change of a user: password, status, version, administration, name."""
         ...
 
+    async def remove(self, user_id: str) -> None:
+        """Remove a user, their memberships, and the API keys that they made."""
+        ...
+
     async def search(self, prefix: str, limit: int) -> Sequence[UserRecord]:
         """Return users whose address begins like this, in order of addresses."""
         ...
@@ -174,6 +178,10 @@ class KeyRows(Protocol):
 
     async def list(self, team_id: str) -> Sequence[ApiKeyRecord]:
         """Return the API keys of a team, newest first, with the addresses of their makers."""
+        ...
+
+    async def remove_made_by(self, user_id: str) -> None:
+        """Remove the API keys that a user made, of whichever team."""
         ...
 
     async def remove(self, team_id: str, key_id: str) -> ApiKeyRecord | None:

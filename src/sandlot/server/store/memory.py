@@ -13,6 +13,7 @@ from datetime import datetime
 
 from .base import NameTakenError
 from .memory_builds import MemoryBuilds
+from .memory_census import MemoryCensus
 from .memory_channels import MemoryChannels, MemoryDeliveries
 from .memory_identity import MemoryAudit, MemoryKeys, MemoryPeople, MemoryTeams, MemoryUsers
 from .records import (
@@ -43,6 +44,7 @@ class MemoryStore:
         self.builds = MemoryBuilds()
         self.channels = MemoryChannels()
         self.deliveries = MemoryDeliveries(self.channels)
+        self.census = MemoryCensus(people, self.sandboxes.alive, self.channels.count)
 
     async def close(self) -> None:
         """Do nothing."""
@@ -63,6 +65,10 @@ class _Sandboxes:
 
     async def save(self, record: SandboxRecord) -> None:
         self._rows[record.id] = record
+
+    def alive(self, team_id: str) -> int:
+        rows = self._rows.values()
+        return sum(row.team_id == team_id and row.status in LIVE_STATUSES for row in rows)
 
     async def save_activity(self, times: Mapping[str, datetime]) -> None:
         for sandbox_id, time in times.items():

@@ -104,6 +104,10 @@ class MemoryChannels:
         """Return the channel of this id, whosever it is."""
         return self._rows.get(channel_id)
 
+    def count(self, team_id: str) -> int:
+        """Return how many channels a team has."""
+        return sum(row.team_id == team_id for row in self._rows.values())
+
     async def list(self, team_id: str) -> Sequence[ChannelRecord]:
         """Return the channels of a team, newest first."""
         rows = [row for row in self._rows.values() if row.team_id == team_id]

@@ -41,6 +41,17 @@ class MemoryPeople:
         team = self.teams.get(team_id)
         return None if team is None or team.deleted_at is not None else team
 
+    def remove(self, user_id: str) -> None:
+        """Remove a user with their memberships and the keys that they made."""
+        self.remove_keys(user_id)
+        roles = self.roles.items()
+        self.roles = {(team, user): role for (team, user), role in roles if user != user_id}
+        _ = self.users.pop(user_id, None)
+
+    def remove_keys(self, user_id: str) -> None:
+        """Remove the keys that a user made."""
+        self.keys = {hash: key for hash, key in self.keys.items() if key.created_by != user_id}
+
 
 class MemoryUsers:
     """The rows of users."""
@@ -84,6 +95,10 @@ class MemoryUsers:
     async def save(self, user: UserRecord) -> None:
         """Write what can change of a user: password, status, version, administration, name."""
         self._people.users[user.id] = user
+
+    async def remove(self, user_id: str) -> None:
+        """Remove a user, their memberships, and the API keys that they made."""
+        self._people.remove(user_id)
 
     async def search(self, prefix: str, limit: int) -> Sequence[UserRecord]:
         """Return users whose address begins like this, in order of addresses."""
@@ -221,6 +236,10 @@ class MemoryKeys:
             for user in (self._people.users.get(key.created_by or ""),)
         ]
         return sorted(found, key=lambda key: (key.created_at, key.id), reverse=True)
+
+    async def remove_made_by(self, user_id: str) -> None:
+        """Remove the API keys that a user made, of whichever team."""
+        self._people.remove_keys(user_id)
 
     async def remove(self, team_id: str, key_id: str) -> ApiKeyRecord | None:
         """Remove an API key of a team, and return it."""

@@ -67,6 +67,11 @@ class SqlKeys:
             rows = (await connection.execute(query)).mappings().all()
         return [_record(row) for row in rows]
 
+    async def remove_made_by(self, user_id: str) -> None:
+        """Remove the API keys that a user made, of whichever team."""
+        async with self._database.begin() as connection:
+            _ = await connection.execute(delete(api_keys).where(api_keys.c.created_by == user_id))
+
     async def remove(self, team_id: str, key_id: str) -> ApiKeyRecord | None:
         """Remove an API key of a team, and return it."""
         wanted = (api_keys.c.team_id == team_id, api_keys.c.id == key_id)

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..base import StoreUnavailableError
 from .audit import SqlAudit
 from .builds import SqlBuilds
+from .census import SqlCensus
 from .channels import SqlChannels, SqlDeliveries
 from .database import Database
 from .idempotency import SqlIdempotency
@@ -29,6 +30,7 @@ class SqlStore:
         self.users = SqlUsers(database)
         self.teams = SqlTeams(database)
         self.keys = SqlKeys(database)
+        self.census = SqlCensus(database)
         self.audit = SqlAudit(database)
         self.idempotency = SqlIdempotency(database)
         self.stats = SqlStats(database)

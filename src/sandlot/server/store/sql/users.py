@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from sqlalchemy import RowMapping, Select, exists, insert, select, text, update
+from sqlalchemy import RowMapping, Select, delete, exists, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..identity import EmailTakenError
 from ..identity_records import LOCAL_USER, Standing, TeamRecord, UserRecord
 from .database import Database
-from .tables import memberships, teams, users
+from .tables import api_keys, memberships, teams, users
 
 __all__ = ["SqlUsers", "standing_of", "standings"]
 
@@ -89,6 +89,12 @@ class SqlUsers:
         values = {name: getattr(user, name) for name in _SETTABLE}
         async with self._database.begin() as connection:
             _ = await connection.execute(update(users).where(users.c.id == user.id).values(values))
+
+    async def remove(self, user_id: str) -> None:
+        """Remove a user, their memberships, and the API keys that they made."""
+        async with self._database.begin() as connection:
+            _ = await connection.execute(delete(api_keys).where(api_keys.c.created_by == user_id))
+            _ = await connection.execute(delete(users).where(users.c.id == user_id))
 
     async def search(self, prefix: str, limit: int) -> Sequence[UserRecord]:
         """Return users whose address begins like this, in order of addresses."""
