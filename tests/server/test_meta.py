@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from harness import ServerProcess
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("path", ["/health", "/healthz"])
@@ -14,6 +18,12 @@ def test_health_needs_no_key(client: httpx.Client, path: str) -> None:
     assert response.status_code == 200
     assert response.json()["status"] == "ok"
     assert "OK" in response.text
+
+
+def test_the_contract_is_served(client: httpx.Client) -> None:
+    answer = client.get("/openapi.yaml", headers={"X-API-Key": ""})
+    assert answer.content == (ROOT / "internal" / "api" / "openapi.yaml").read_bytes()
+    assert yaml.safe_load(answer.text)["openapi"].startswith("3.")
 
 
 def test_capabilities(client: httpx.Client) -> None:

@@ -76,6 +76,7 @@ BELOW_ADMIN, BELOW_OWNER = (MEMBER,), (MEMBER, ADMIN)
 TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
     ("GET /health", everybody(200), {}),
     ("GET /healthz", everybody(200), {}),
+    ("GET /openapi.yaml", everybody(200), {}),
     ("GET /v1/capabilities", with_key(200), {}),
     ("POST /v1/sandboxes", with_key(400), {"json": {"vcpus": "many"}}),
     ("GET /v1/sandboxes", with_key(200), {}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from importlib import resources
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -17,11 +20,22 @@ __all__ = ["router"]
 router = APIRouter()
 
 
+@functools.cache
+def _contract() -> bytes:
+    return (resources.files("sandlot.server") / "openapi.yaml").read_bytes()
+
+
 @router.get("/health")
 @router.get("/healthz")
 async def get_health() -> Response:
     """Tell whether the server is up."""
     return reply(Health(status="ok", version=VERSION, message="OK"))
+
+
+@router.get("/openapi.yaml")
+async def get_contract() -> Response:
+    """Return the contract."""
+    return Response(_contract(), media_type="application/yaml")
 
 
 @router.get("/v1/capabilities")

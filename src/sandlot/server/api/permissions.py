@@ -68,6 +68,7 @@ _BUILD = "/v1/admin/builds/{id}"
 RULES: Final[Mapping[str, Rule]] = {
     "GET /health": _OPEN,
     "GET /healthz": _OPEN,
+    "GET /openapi.yaml": _OPEN,
     "GET /v1/capabilities": _READ,
     # Sandboxes
     "POST /v1/sandboxes": _sandbox("create"),
