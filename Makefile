@@ -48,7 +48,7 @@ generated: .venv/.ready
 	$(RUN) python internal/api/generate.py --check
 
 test: setup
-	$(RUN) pytest --numprocesses 2 --durations 25
+	$(RUN) pytest --numprocesses auto --durations 25
 
 # Everything is checked whatever fails; what failed is said once more at the end.
 check: setup

@@ -1,6 +1,7 @@
 """What all tests share: coroutine functions are tests too, and no configuration leaks in.
 
-With `pytest -n 2` they run side by side in two processes, except for those that are marked `alone`.
+With `pytest -n auto` they run side by side in several processes, except for those that are marked
+`alone`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Turns:
         fcntl.lockf(self._file, kind, 1, part)
 
 
+_AT_A_TIME = 8
+_LONGEST = ("tests/server/engine/test_crashes.py", "tests/live/", "tests/examples/", "tests/local/")
+"""What takes long begins first, so that at the end no process is left alone with it."""
+
 _turns_file = pytest.StashKey[str]()
 _turns = pytest.StashKey[Turns]()
 
@@ -67,6 +72,22 @@ def pytest_configure_node(node: Any) -> None:
         descriptor, node.config.stash[_turns_file] = tempfile.mkstemp(prefix="sandlot-turns-")
         os.close(descriptor)
     node.workerinput["turns"] = node.config.stash[_turns_file]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two for each processor: half of the time tests wait for something."""
+    return min(2 * len(os.sched_getaffinity(0)), _AT_A_TIME)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; otherwise the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((i for i, each in enumerate(_LONGEST) if item.nodeid.startswith(each)), 99)
+
+    items.sort(key=rank)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

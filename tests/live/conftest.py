@@ -21,6 +21,7 @@ from sandlot.local import EmbeddedServer
 from tests.colours import Colour
 from tests.live.coding import Coding
 from tests.live.world import Live, Server, Traces, is_alive, until
+from tests.nursery import nursery, subprocess_of_servers
 from tests.orphans import assert_no_orphans
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -46,6 +47,7 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if sys.platform != "linux":
         pytest.skip("isolated sandboxes need Linux")
     _ = tmp_path_factory.getbasetemp()  # pytest's own is to stay where it would be
+    _ = nursery()  # it was there before
     place = Path(tempfile.mkdtemp(prefix="live-"))
     place.chmod(0o711)
     with pytest.MonkeyPatch.context() as patch:
@@ -53,6 +55,7 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("TMPDIR", str(place))
         patch.setattr(tempfile, "tempdir", None)
+        patch.setattr("sandlot.local.subprocess", subprocess_of_servers)
         patch.setenv("SANDLOT_SERVER_WARM_ADAPT", "false")  # what is there is what was asked for
         libc = ctypes.CDLL(None)
         assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0

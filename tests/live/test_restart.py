@@ -21,6 +21,7 @@ import pytest
 from sandlot import SandlotError, StreamClosedError
 from tests.colours import Colour
 from tests.live.world import eventually, marker, running
+from tests.nursery import Popen
 from tests.orphans import assert_no_orphans
 
 KEY = f"wrn_{secrets.token_hex(16)}"
@@ -52,7 +53,7 @@ class Site:
     async def start(self, patience: float = 60.0) -> None:
         options = {"port": self.port, "data-dir": self.data_dir, "orphan-timeout-sec": patience}
         self.process = await asyncio.to_thread(
-            subprocess.Popen,
+            Popen,
             [
                 *(sys.executable, "-m", "sandlot.server"),
                 *(f"--{name}={value}" for name, value in options.items()),

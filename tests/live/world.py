@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from tests.colours import Colour
+from tests.nursery import nursery
 
 PATIENCE = 45.0
 _numbers = itertools.count(random.randrange(10**6, 10**7))
@@ -128,7 +129,8 @@ def servers() -> set[int]:
     found = set[int]()
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "sandlot.server" in child.cmdline() and is_alive(child):
+            is_server = "sandlot.server" in child.cmdline() and child.pid != nursery().pid
+            if is_server and is_alive(child):
                 found.add(child.pid)
     return found
 

@@ -20,6 +20,8 @@ import psutil
 from contract import Contract
 from websockets.sync.client import ClientConnection, connect
 
+from tests.nursery import Popen
+
 KEY = "wrn_0123456789abcdef0123456789abcdef"
 UNKNOWN_ID = "cl-" + "0" * 25
 PATIENCE = 45.0
@@ -45,7 +47,7 @@ class ServerProcess:
         }
         if not with_key:
             del environment["SANDLOT_SERVER_API_KEY"]
-        self.process = subprocess.Popen(
+        self.process = Popen(
             command, env=environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,20 @@ from sandlot.server.engine import make_engine
 from sandlot.server.engine.base import Command, Engine, Exit, Process, SandboxHandle, SandboxSpec
 from sandlot.server.engine.local import engine as local_engine
 from sandlot.server.engine.local.cgroups import Place, find_places
+from tests.orphans import assert_no_orphans
 
 OpenBox = Callable[..., AbstractAsyncContextManager["Box"]]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run tests that are coroutine functions."""
+    """Run tests that are coroutine functions, in the loop of what they share if they do."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    shared: Shared | None = pyfuncitem.funcargs.get("shared")
+    run = asyncio.run if shared is None else shared.runner.run
+    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
 
@@ -142,24 +146,96 @@ def engine_kind() -> str:
     return "local"
 
 
-@pytest.fixture
-def open_box(
-    engine_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., AbstractAsyncContextManager[Box]]:
-    """Open a sandbox in an engine of its own."""
-    name, _, cgroups = engine_kind.partition("-")
+def _without(kind: str) -> Callable[[str, str], list[Place]]:
+    """Return what finds the control groups that a kind of engine may have."""
+    name, _, cgroups = kind.partition("-")
     if name == "local" and sys.platform != "linux":
         pytest.skip("the local engine needs Linux")
-    versions = {"": {1, 2}, "v1": {1}, "v2": {2}, "bare": set[int]()}[cgroups]
-    monkeypatch.setattr(local_engine, "find_places", _places(versions))
+    return _places({"": {1, 2}, "v1": {1}, "v2": {2}, "bare": set[int]()}[cgroups])
+
+
+@pytest.fixture
+def open_own(engine_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenBox:
+    """Open a sandbox in an engine of its own."""
+    monkeypatch.setattr(local_engine, "find_places", _without(engine_kind))
 
     @contextlib.asynccontextmanager
     async def open_box(**changes: Any) -> AsyncIterator[Box]:
-        engine = make_engine(name, tmp_path / "data")
+        engine = make_engine(engine_kind.partition("-")[0], tmp_path / "data")
         await engine.start()
         try:
             yield Box(engine, await engine.create(spec(**changes)), tmp_path / "data")
         finally:
             await engine.close()
+
+    return open_box
+
+
+@pytest.fixture
+def open_box(open_own: OpenBox) -> OpenBox:
+    """Open a sandbox; modules whose tests need no engine of their own say so by another one."""
+    return open_own
+
+
+class Shared:
+    """Engines that the tests of a module share, one of each kind, and the loop they live in."""
+
+    def __init__(self, runner: asyncio.Runner, place: Path) -> None:
+        self.runner = runner
+        self.place = place
+        self._engines: dict[str, Engine] = {}
+
+    async def engine(self, kind: str) -> Engine:
+        if kind not in self._engines:
+            engine = make_engine(kind.partition("-")[0], self.place / kind)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(local_engine, "find_places", _without(kind))
+                await engine.start()
+            self._engines[kind] = engine
+            assert self.left(kind) == []
+        return self._engines[kind]
+
+    def left(self, kind: str) -> list[str]:
+        """Return what there is of sandboxes."""
+        zygote = self._engines[kind]._keeper._zygote.pid
+        found = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+        found += os.listdir(self.place / kind / "sandboxes")
+        if (notes := self.place / kind / "cgroups").exists():
+            for group in map(Path, notes.read_text().splitlines()):
+                found += map(str, group.glob("*/"))
+        return found
+
+    async def close(self) -> None:
+        for kind, engine in self._engines.items():
+            await engine.close()
+            assert os.listdir(self.place / kind) == ["lock"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    place = tmp_path_factory.mktemp("shared")
+    with asyncio.Runner() as runner:
+        shared = Shared(runner, place)
+        yield shared
+        runner.run(shared.close())
+    assert_no_orphans(place)
+
+
+@pytest.fixture
+def open_shared(engine_kind: str, shared: Shared, open_own: OpenBox) -> OpenBox:
+    """Open a sandbox in an engine that a module's tests share; nothing of it stays there."""
+    if engine_kind == "process":  # it starts in no time
+        return open_own
+
+    @contextlib.asynccontextmanager
+    async def open_box(**changes: Any) -> AsyncIterator[Box]:
+        engine = await shared.engine(engine_kind)
+        place = shared.place / engine_kind
+        try:
+            yield Box(engine, await engine.create(spec(**changes)), place)
+        finally:
+            for name in os.listdir(place / "sandboxes"):
+                await engine.destroy(name)
+            await eventually(lambda: shared.left(engine_kind) == [])
 
     return open_box

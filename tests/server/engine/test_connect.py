@@ -20,6 +20,13 @@ from .test_hostile_agent import agent
 
 everywhere = pytest.mark.parametrize("engine_kind", ["local", "local-bare", "process"])
 
+
+@pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
 LISTEN = """
 import socket, sys
 family, address = (socket.AF_INET6, "::1") if sys.argv[1] == "6" else (socket.AF_INET, "127.0.0.1")

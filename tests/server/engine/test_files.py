@@ -15,6 +15,12 @@ from .conftest import Box, OpenBox, eventually
 pytestmark = pytest.mark.parametrize("engine_kind", ["local", "process"])
 
 
+@pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
 async def problem_of_reading(box: Box, path: str) -> str:
     with pytest.raises(FileAccessError) as caught:
         _ = await box.read(path)

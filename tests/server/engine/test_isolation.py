@@ -29,6 +29,12 @@ PROGRAM = Path(__file__).with_name("escapes.py")
 SECRET = "the-secret-of-the-host"
 
 
+@pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
 def attempts() -> ModuleType:
     module_spec = importlib.util.spec_from_file_location("escapes", PROGRAM)
     assert module_spec is not None
@@ -227,7 +233,7 @@ async def test_pid_1_keeps_its_environment_empty_and_its_socket_hidden(open_box:
 
 
 async def test_an_interpreter_from_elsewhere(
-    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+    open_own: OpenBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the system has no Python, the server's own is shown in /opt."""
     elsewhere = Template(True, Path("/usr"), {"python": "/opt/python/bin/python3"})
@@ -236,7 +242,7 @@ async def test_an_interpreter_from_elsewhere(
         "find_templates",
         lambda _: Templates({"minimal": elsewhere, "base-python": elsewhere}),
     )
-    async with open_box() as box:
+    async with open_own() as box:
         result = await box.run("/opt/bin/python", "-c", "import json, sys; print(sys.executable)")
         assert result.stdout == b"/opt/bin/python\n"
         result = await box.shell("echo > /opt/python/new; ls -d /opt/python/lib")
@@ -322,10 +328,10 @@ async def test_the_old_root_is_gone(open_box: OpenBox) -> None:
 
 
 async def test_the_environment_of_the_zygote_is_empty(
-    open_box: OpenBox, monkeypatch: pytest.MonkeyPatch
+    open_own: OpenBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", SECRET)
-    async with open_box() as box:
+    async with open_own() as box:
         zygote = box.engine._keeper._zygote.pid
         assert environment_of(zygote) == b"LC_ALL=C.UTF-8\0"
 
@@ -335,11 +341,11 @@ def environment_of(pid: int) -> bytes:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can have groups to lose")
-async def test_groups_of_the_server_are_lost(open_box: OpenBox) -> None:
+async def test_groups_of_the_server_are_lost(open_own: OpenBox) -> None:
     before = os.getgroups()
     os.setgroups([4, 24])
     try:
-        async with open_box() as box:
+        async with open_own() as box:
             result = await box.run("grep", "Groups", "/proc/self/status")
             assert result.stdout.split() == [b"Groups:"]
     finally:
