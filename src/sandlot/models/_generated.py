@@ -489,12 +489,166 @@ class WriteFileRequest(Model):
 
 class ReadFileRequest(Model):
     """
-    A file to read.
+    A file to read; one of the two is needed.
     """
 
-    path: Annotated[str, Field(min_length=1)]
+    path: str | None = None
     """
     Path of the file in the sandbox.
+    """
+    path_base64: str | None = None
+    """
+    The same in base64, for names that are no UTF-8; instead of the text.
+    """
+
+
+class FilePathRequest(Model):
+    """
+    Something in the sandbox; one of the two is needed. Relative paths, `~` and `~/...` start at the home directory.
+    """
+
+    path: str | None = None
+    """
+    Its path.
+    """
+    path_base64: str | None = None
+    """
+    The same in base64, for names that are no UTF-8; instead of the text.
+    """
+
+
+class ListFilesRequest(Model):
+    """
+    A directory to list; one of the two paths is needed.
+    """
+
+    path: str | None = None
+    """
+    Path of the directory.
+    """
+    path_base64: str | None = None
+    """
+    The same in base64, for names that are no UTF-8; instead of the text.
+    """
+    depth: Annotated[int | None, Field(ge=0, le=2147483647)] = None
+    """
+    How many levels to tell of; 1 if 0 or omitted.
+    """
+
+
+class TransferFileRequest(Model):
+    """
+    What goes where; one of each two is needed.
+    """
+
+    source: str | None = None
+    """
+    Path of what there is.
+    """
+    source_base64: str | None = None
+    """
+    The same in base64, for names that are no UTF-8; instead of the text.
+    """
+    destination: str | None = None
+    """
+    Path that it shall have.
+    """
+    destination_base64: str | None = None
+    """
+    The same in base64, for names that are no UTF-8; instead of the text.
+    """
+    overwrite: bool | None = None
+    """
+    Replace what is there; `false` if omitted.
+    """
+
+
+class ChangeFileModeRequest(Model):
+    """
+    Permission bits for a file or directory; one of the two paths is needed.
+    """
+
+    path: str | None = None
+    """
+    Its path.
+    """
+    path_base64: str | None = None
+    """
+    The same in base64, for names that are no UTF-8; instead of the text.
+    """
+    mode: Annotated[int, Field(ge=0, le=4095)]
+    """
+    The bits, up to 4095 (octal 7777).
+    """
+
+
+class FileEntry(Model):
+    """
+    A file, directory or link.
+    """
+
+    name: str
+    """
+    Its name; bytes that are no UTF-8 are replaced.
+    """
+    path: str
+    """
+    Its path from the root; bytes that are no UTF-8 are replaced.
+    """
+    path_base64: str | None = None
+    """
+    All bytes of its path in base64, if some of them are no UTF-8.
+    """
+    type: Literal["file", "directory", "symlink", "unknown"] | str
+    """
+    `file`, `directory`, or `unknown` for anything else. Of a link it is that of its target, and `unknown` if there is none.
+    """
+    size: int
+    """
+    Bytes of its content.
+    """
+    mode: int
+    """
+    Permission bits; of a link those of its target.
+    """
+    permissions: str
+    """
+    Its own type and permissions, such as `-rw-r--r--`; `L` is a link.
+    """
+    owner: str
+    """
+    Its user.
+    """
+    group: str
+    """
+    Its group.
+    """
+    modified_at: int
+    """
+    When its content was last changed, in seconds since 1970.
+    """
+    symlink_target: str | None = None
+    """
+    Of a link: where it leads, as a path from the root.
+    """
+
+
+class FileEntryResponse(Model):
+    """
+    Something in the sandbox.
+    """
+
+    entry: FileEntry
+
+
+class ListFilesResponse(Model):
+    """
+    What is in a directory.
+    """
+
+    entries: list[FileEntry]
+    """
+    In order of paths, parents first.
     """
 
 

@@ -26,6 +26,7 @@ from .api import (
     snapshots,
     streams,
     teams,
+    trees,
 )
 from .api.context import authorize
 from .errors import install_handlers
@@ -40,7 +41,7 @@ ROUTERS: Final[Sequence[tuple[str, APIRouter]]] = [
     *(
         (root, module.router)
         for root in ("/v1/sandboxes", "/v1/capsules")
-        for module in (sandboxes, checkpoints, commands, streams, files)
+        for module in (sandboxes, checkpoints, commands, streams, files, trees)
     ),
     ("/v1/snapshots", snapshots.router),
     ("/v1/channels", channels.router),

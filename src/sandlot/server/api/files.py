@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,13 +12,13 @@ from starlette.types import Receive, Scope, Send
 from sandlot.models import ReadFileRequest
 from sandlot.server.services.errors import AgentError
 from sandlot.server.services.files import Download, open_download
-from sandlot.server.services.live import LiveSandbox
 
 from .bodies import read_json
 from .context import Plane, RunningSandbox
+from .paths import wanted_path
 from .uploads import receive_file
 
-__all__ = ["router"]
+__all__ = ["FileResponse", "router"]
 
 router = APIRouter()
 
@@ -40,26 +42,31 @@ async def stream_write_file(request: Request, live: RunningSandbox) -> Response:
 async def read_file(request: Request, plane: Plane, live: RunningSandbox) -> Response:
     """Read a file."""
     body = await read_json(request, ReadFileRequest, plane.options.max_json_bytes)
-    return _FileResponse(live, body.path)
+    path = wanted_path("path", body.path, body.path_base64)
+    return FileResponse(open_download(live, path))
 
 
-class _FileResponse(Response):
-    """The bytes of a file; what cannot be opened is an ordinary error."""
+class FileResponse(Response):
+    """The bytes of something; what cannot be opened is an ordinary error."""
 
-    def __init__(self, live: LiveSandbox, path: str) -> None:
-        super().__init__(media_type="application/octet-stream")
-        self._live = live
-        self._path = path
+    def __init__(
+        self,
+        opening: AbstractAsyncContextManager[Download],
+        media_type: str = "application/octet-stream",
+    ) -> None:
+        super().__init__(media_type=media_type)
+        self._opening = opening
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with open_download(self._live, self._path) as download:
-            await _send_file(download, send)
+        """Send them."""
+        async with self._opening as download:
+            await _send_file(download, self.media_type or "", send)
 
 
-async def _send_file(download: Download, send: Send) -> None:
+async def _send_file(download: Download, media_type: str, send: Send) -> None:
     piece = await download.read()  # before the response starts: it may fail
     left = download.size or None  # files that do not know their size say 0
-    headers = [(b"content-type", b"application/octet-stream")]
+    headers = [(b"content-type", media_type.encode())]
     if not piece:
         left = 0
     if left is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from typing import IO
 
 from starlette.requests import Request
@@ -20,18 +20,23 @@ __all__ = ["receive_file"]
 
 _MAX_PATH = 4096 * 4
 
+Opening = Callable[[LiveSandbox, str], AbstractAsyncContextManager[Upload]]
 
-async def receive_file(request: Request, live: LiveSandbox, limit: int | None) -> None:
+
+async def receive_file(
+    request: Request, live: LiveSandbox, limit: int | None, opening: Opening = open_upload
+) -> None:
     """Write the file of a request.
 
     Args:
         request: A form with `file`, and `path` there or in the query.
         live: Where the file goes.
         limit: Largest size of the body.
+        opening: Opens what takes it there.
     """
     parser = FormParser(request.headers.get("content-type"))
     async with AsyncExitStack() as stack:
-        receiver = _Receiver(live, stack, request.query_params.get("path"))
+        receiver = _Receiver(live, stack, request.query_params.get("path"), opening)
         async for data in _body(request, limit):
             for piece in parser.feed(data):
                 if piece.name == "file":
@@ -45,8 +50,11 @@ async def receive_file(request: Request, live: LiveSandbox, limit: int | None) -
 class _Receiver:
     """Puts the parts of a form together, whatever their order."""
 
-    def __init__(self, live: LiveSandbox, stack: AsyncExitStack, path: str | None) -> None:
+    def __init__(
+        self, live: LiveSandbox, stack: AsyncExitStack, path: str | None, opening: Opening
+    ) -> None:
         self._live = live
+        self._opening = opening
         self._stack = stack
         self._path = path or None
         self._path_part = bytearray()
@@ -60,10 +68,7 @@ class _Receiver:
         if len(self._path_part) > _MAX_PATH:
             raise InvalidRequestError("path: is too long.")
         if kind == "end" and self._path is None:
-            try:
-                self._path = self._path_part.decode()
-            except UnicodeDecodeError as error:
-                raise InvalidRequestError("path: is not UTF-8.") from error
+            self._path = self._path_part.decode(errors="surrogateescape")
 
     async def take_file(self, kind: str, data: bytes) -> None:
         """Take something of the part `file`."""
@@ -93,7 +98,7 @@ class _Receiver:
         await upload.commit()
 
     async def _open(self, path: str) -> Upload:
-        self._upload = await self._stack.enter_async_context(open_upload(self._live, path))
+        self._upload = await self._stack.enter_async_context(self._opening(self._live, path))
         return self._upload
 
     async def _write(self, data: bytes) -> None:

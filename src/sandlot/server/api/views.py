@@ -71,6 +71,8 @@ _FEATURES: Final = [
     "exec.stdin",
     "exec.stream.v1",
     "exec.user",
+    "files.archive",
+    "files.tree",
     "idempotency",
     "list.filters",
     "list.paging",

@@ -29,7 +29,7 @@ from .errors import (
     UnknownTemplateError,
     UnsuitableError,
 )
-from .files import FileReader, FileWriter
+from .files import FileEntry, FileReader, FileTree, FileWriter
 
 __all__ = [
     "Change",
@@ -43,8 +43,10 @@ __all__ = [
     "EngineUnavailableError",
     "Exit",
     "FileAccessError",
+    "FileEntry",
     "FileProblem",
     "FileReader",
+    "FileTree",
     "FileWriter",
     "Output",
     "PortClosedError",
@@ -248,6 +250,11 @@ class SandboxHandle(Protocol):
         Raises:
             FileAccessError: The path is a directory or may not be written.
         """
+        ...
+
+    @property
+    def tree(self) -> FileTree:
+        """Its files and directories."""
         ...
 
     async def connect(

@@ -17,7 +17,7 @@ __all__ = [
     "UnsuitableError",
 ]
 
-FileProblem = Literal["not_found", "invalid", "forbidden", "no_space"]
+FileProblem = Literal["exists", "forbidden", "invalid", "no_space", "not_found", "too_large"]
 
 
 class EngineError(Exception):

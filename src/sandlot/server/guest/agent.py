@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from . import holdings, processes, wire
+from . import chores, holdings, processes, wire
 from .dialing import dial
 from .files import Files
 from .outlets import Outlets
@@ -79,6 +79,7 @@ class Agent:
         self._poll = select.poll()
         self._operations: dict[str, Callable[[int, wire.Message, list[int]], Answer | None]] = {
             "spawn": self._spawn,
+            "chore": self._chore,
             "signal": self._signal,
             "kill": self._kill,
             "drain": self._drain,
@@ -222,9 +223,15 @@ class Agent:
         cwd = os.path.join(self._home, wire.text(message, "cwd"))
         argv = wire.strings(message, "argv")
         env = wire.text_mapping(message, "env")
+        return self._begin(request, lambda: processes.spawn(request, argv, env, cwd, fds), fds)
+
+    def _chore(self, request: int, message: wire.Message, fds: list[int]) -> Answer:
+        return self._begin(request, lambda: chores.start(message, self._home, fds), fds)
+
+    def _begin(self, request: int, start: Callable[[], int], fds: list[int]) -> Answer:
         try:
             self._worsen(_WORSE)
-            pid = processes.spawn(request, argv, env, cwd, fds)
+            pid = start()
         finally:
             self._worsen(0)
             wire.close_all(fds)

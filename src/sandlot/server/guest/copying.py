@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Generator
 
-__all__ = ["copy_tree", "is_opaque", "is_whiteout", "measure", "merge_layers"]
+__all__ = ["copy_entry", "copy_tree", "is_opaque", "is_whiteout", "measure", "merge_layers"]
 
 # How the kernel marks, in a layer of an overlay, what hides things of the layers below
 # (Documentation/filesystems/overlayfs.rst): a character device 0:0 hides a name, and this attribute
@@ -27,6 +27,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FICLONE = 0x40049409  # linux/fs.h
 _PIECE = 64 * 1024 * 1024
+_READ = 1024 * 1024
 _BLOCK = 512  # of st_blocks, whatever the file system's own
 
 
@@ -39,6 +40,17 @@ def copy_tree(source: int, target: int, recipient: int | None = None) -> None:
         recipient: User that the copies shall belong to; the present one's if None.
     """
     _Copy(target, recipient).directory(source, target)
+
+
+def copy_entry(source: int, target: int, name: str) -> None:
+    """Copy one thing of a directory, with all that is in it, to another directory.
+
+    Args:
+        source: Descriptor of the directory that it is in.
+        target: Descriptor of the directory that it will be in; nothing there has its name.
+        name: Its name in both.
+    """
+    _Copy(target, None).entry(source, target, name, name)
 
 
 class _Copy:
@@ -240,10 +252,21 @@ def _copy_content(old: int, new: int, size: int) -> None:
             raise
         end = position = min(os.lseek(old, start, os.SEEK_HOLE), size)
         while start < end:
-            done = os.copy_file_range(old, new, min(end - start, _PIECE), start, start)
+            done = _copy_range(old, new, start, min(end - start, _PIECE))
             if not done:
                 return
             start += done
+
+
+def _copy_range(old: int, new: int, start: int, size: int) -> int:
+    """Copy a piece of a file; return how much of it was copied, which is nothing at the end."""
+    try:
+        return os.copy_file_range(old, new, size, start, start)
+    except OSError as error:
+        # Not everything can be copied without being looked at (copy_file_range(2)).
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+        return os.pwrite(new, os.pread(old, min(size, _READ), start), start)
 
 
 @contextlib.contextmanager

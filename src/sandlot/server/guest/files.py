@@ -11,9 +11,19 @@ import errno
 import os
 import stat
 
-__all__ = ["Files"]
+__all__ = ["Files", "absolute"]
 
 _PATH_ONLY = getattr(os, "O_PATH", os.O_RDONLY)  # needs no right to list the directory
+
+
+def absolute(home: str, path: str) -> str:
+    """Return a path from the root; relative ones, and those with `~`, start at the home directory.
+
+    The original server takes `~` so; a file of that name is `./~`.
+    """
+    if path == "~" or path.startswith("~/"):
+        path = path[2:].lstrip("/")
+    return os.path.join(home, path)
 
 
 class _Draft:
@@ -93,7 +103,7 @@ class Files:
                 self.abort(key)
 
     def _absolute(self, path: str) -> str:
-        return os.path.join(self._home, path)
+        return absolute(self._home, path)
 
     def _mode_of(self, target: str, path: str) -> int:
         """Return the mode of what will be replaced, or that of a new file."""

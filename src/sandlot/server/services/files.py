@@ -11,7 +11,7 @@ from .errors import AgentError, InvalidRequestError
 from .live import LiveSandbox
 from .problems import engine_errors
 
-__all__ = ["Upload", "open_download", "open_upload"]
+__all__ = ["Download", "Upload", "check_path", "open_download", "open_upload"]
 
 PIECE = 256 << 10
 """Bytes that are moved at a time."""
@@ -50,7 +50,7 @@ class Upload:
 @asynccontextmanager
 async def open_download(live: LiveSandbox, path: str) -> AsyncGenerator[Download]:
     """Open a file for reading for as long as the block lasts."""
-    _check(path)
+    check_path(path)
     with live.active():
         live.require("running")
         with engine_errors():
@@ -64,7 +64,7 @@ async def open_download(live: LiveSandbox, path: str) -> AsyncGenerator[Download
 @asynccontextmanager
 async def open_upload(live: LiveSandbox, path: str) -> AsyncGenerator[Upload]:
     """Prepare to replace a file; without a `commit` in the block nothing comes of it."""
-    _check(path)
+    check_path(path)
     with live.active():
         live.require("running")
         with engine_errors():
@@ -76,7 +76,12 @@ async def open_upload(live: LiveSandbox, path: str) -> AsyncGenerator[Upload]:
                 await writer.abort()
 
 
-def _check(path: str) -> None:
+def check_path(path: str) -> None:
+    """Check that a text can be a path.
+
+    Raises:
+        InvalidRequestError: It cannot.
+    """
     if not path:
         raise InvalidRequestError("path: must not be empty.")
     if "\0" in path:

@@ -16,12 +16,14 @@ from sandlot.server.engine.base import (
 
 from .errors import (
     AgentError,
+    ConflictError,
     ForbiddenError,
     InvalidRequestError,
     NoSpaceError,
     NotFoundError,
     PortClosedError,
     ServiceError,
+    TooLargeError,
 )
 
 __all__ = ["engine_errors"]
@@ -31,6 +33,8 @@ _FILE_ERRORS: dict[str, type[ServiceError]] = {
     "invalid": InvalidRequestError,
     "forbidden": ForbiddenError,
     "no_space": NoSpaceError,
+    "exists": ConflictError,
+    "too_large": TooLargeError,
 }
 
 
@@ -44,7 +48,9 @@ def engine_errors(fallback: type[ServiceError] = AgentError) -> Generator[None]:
     try:
         yield
     except FileAccessError as error:
-        raise _FILE_ERRORS[error.problem](str(error)) from error
+        # Names that are no UTF-8 cannot be told as they are.
+        text = str(error).encode(errors="surrogateescape").decode(errors="replace")
+        raise _FILE_ERRORS[error.problem](text) from error
     except SandboxGoneError as error:
         raise AgentError("The sandbox ended meanwhile.") from error
     except base.PortClosedError as error:

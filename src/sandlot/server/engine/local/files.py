@@ -19,9 +19,11 @@ from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
 
-__all__ = ["LocalReader", "LocalWriter", "Purse", "problem"]
+__all__ = ["LocalReader", "LocalWriter", "Purse", "check_path", "problem"]
 
 _PROBLEMS: Mapping[int, FileProblem] = {
+    errno.EEXIST: "exists",
+    errno.E2BIG: "too_large",
     errno.ENOENT: "not_found",
     errno.ENOTDIR: "not_found",
     errno.EACCES: "forbidden",
@@ -47,15 +49,24 @@ def problem(number: int, text: str, path: str) -> FileAccessError:
     return FileAccessError(_PROBLEMS.get(number, "invalid"), f"{path}: {text}")
 
 
-async def _ask_for_file(agent: AgentClient, op: str, path: str) -> tuple[int, int]:
-    """Have a file opened; return the number of the request and the descriptor."""
+def check_path(path: str) -> str:
+    """Return a path that can be one.
+
+    Raises:
+        FileAccessError: It cannot.
+    """
     if "\0" in path or not path:
         raise FileAccessError("invalid", "a path cannot be empty or contain NUL")
     try:
         _ = os.fsencode(path)
     except UnicodeEncodeError as error:
         raise FileAccessError("invalid", "a path must be text") from error
-    number, answer = agent.request(op, {"path": path})
+    return path
+
+
+async def _ask_for_file(agent: AgentClient, op: str, path: str) -> tuple[int, int]:
+    """Have a file opened; return the number of the request and the descriptor."""
+    number, answer = agent.request(op, {"path": check_path(path)})
     try:
         _, fds = await answer
     except RefusedError as error:

@@ -80,10 +80,40 @@ class LocalProcess:
             "env": {**env, **command.env},
             "cwd": command.cwd or ".",
         }
+        return await cls._begin(agent, "spawn", fields, command.stdin, owner, lasting, fates)
+
+    @classmethod
+    async def start_chore(
+        cls,
+        agent: AgentClient,
+        fields: wire.Message,
+        owner: int | None,
+        *,
+        stdin: bool = False,
+        fates: Fates | None = None,
+    ) -> LocalProcess:
+        """Start something that the agent itself does, in a process that is like a program's.
+
+        Raises:
+            EngineError: No more processes can be made.
+        """
+        return await cls._begin(agent, "chore", fields, stdin, owner, None, fates)
+
+    @classmethod
+    async def _begin(
+        cls,
+        agent: AgentClient,
+        op: str,
+        fields: wire.Message,
+        stdin: bool,
+        owner: int | None,
+        lasting: str | None,
+        fates: Fates | None,
+    ) -> LocalProcess:
         with contextlib.ExitStack() as stack:
-            pipes = _Pipes(command.stdin, owner)
+            pipes = _Pipes(stdin, owner)
             _ = stack.callback(pipes.close)
-            key, answer = agent.request("spawn", fields, pipes.take_guest_ends())
+            key, answer = agent.request(op, fields, pipes.take_guest_ends())
             status = agent.expect_exit(key)
             _ = stack.callback(agent.forget_exit, key)
             fate = Fate() if fates is None else fates.follow(key, status)

@@ -13,6 +13,7 @@ from sandlot.server.engine.base import (
     Command,
     EngineError,
     FileReader,
+    FileTree,
     FileWriter,
     PortClosedError,
     Process,
@@ -34,6 +35,7 @@ from .process import LocalProcess
 from .recipes import Service
 from .sentry import Sentry
 from .service import RunningService
+from .trees import LocalTree
 
 __all__ = ["Freezer", "LocalSandbox"]
 
@@ -171,6 +173,13 @@ class LocalSandbox:
     async def open_writer(self, path: str) -> FileWriter:
         """Prepare to make or replace a regular file."""
         return await LocalWriter.open(self._agent, path, self._sentry)
+
+    @property
+    def tree(self) -> FileTree:
+        """Its files and directories."""
+        if self._sentry is not None:
+            self._sentry.wake()
+        return LocalTree(self._agent, self._owner, self._fates)
 
     async def connect(
         self, port: int, factory: Callable[[], asyncio.BaseProtocol], timeout: float | None = None
