@@ -34,12 +34,14 @@ KEY_HEADER = "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file on its way into a sandbox: a multipart body that is made while it is sent."""
+    """A file on its way to the server: a multipart body that is made while it is sent."""
 
     path: str
     content: bytes | Iterable[bytes] | AsyncIterable[bytes]
     size: int | None = None
     """Bytes of content, if known beforehand."""
+    fields: tuple[str, str] = ("path", "file")
+    """What the form calls the path, or what else says what the content is, and the content."""
 
 
 @dataclass(frozen=True, slots=True)

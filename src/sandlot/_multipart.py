@@ -19,10 +19,12 @@ class Multipart:
 
     def __init__(self, upload: Upload) -> None:
         boundary = uuid4().hex
+        label, name = upload.fields
         # The path comes first: an original server skips a file that precedes it (wrenn: 4.3).
         self._head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="path"\r\n\r\n{upload.path}\r\n'
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{label}"\r\n\r\n'
+            f"{upload.path}\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()

@@ -16,6 +16,7 @@ from .config import Config
 from .resources.api_keys import ApiKeys, AsyncApiKeys
 from .resources.audit import AsyncAudit, Audit
 from .resources.auth import AsyncAuth, Auth
+from .resources.builds import AsyncBuilds, Builds
 from .resources.channels import AsyncChannels, Channels
 from .resources.sandboxes import AsyncSandboxes, Sandboxes
 from .resources.snapshots import AsyncSnapshots, Snapshots
@@ -32,6 +33,7 @@ class Client:
         api_keys: Make, list and revoke API keys of the team.
         audit: Read who did what in the team.
         auth: Sign up, log in, change teams.
+        builds: Make templates for all teams from recipes.
         channels: Be told of what happens, by webhook or in a chat.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
@@ -42,6 +44,7 @@ class Client:
     api_keys: ApiKeys
     audit: Audit
     auth: Auth
+    builds: Builds
     channels: Channels
     sandboxes: Sandboxes
     snapshots: Snapshots
@@ -93,6 +96,7 @@ class Client:
         self.api_keys = ApiKeys(transport)
         self.audit = Audit(transport)
         self.auth = Auth(transport)
+        self.builds = Builds(transport)
         self.channels = Channels(transport)
         self.sandboxes = Sandboxes(transport)
         self.snapshots = Snapshots(transport)
@@ -211,6 +215,7 @@ class AsyncClient:
         api_keys: Make, list and revoke API keys of the team.
         audit: Read who did what in the team.
         auth: Sign up, log in, change teams.
+        builds: Make templates for all teams from recipes.
         channels: Be told of what happens, by webhook or in a chat.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
@@ -221,6 +226,7 @@ class AsyncClient:
     api_keys: AsyncApiKeys
     audit: AsyncAudit
     auth: AsyncAuth
+    builds: AsyncBuilds
     channels: AsyncChannels
     sandboxes: AsyncSandboxes
     snapshots: AsyncSnapshots
@@ -272,6 +278,7 @@ class AsyncClient:
         self.api_keys = AsyncApiKeys(transport)
         self.audit = AsyncAudit(transport)
         self.auth = AsyncAuth(transport)
+        self.builds = AsyncBuilds(transport)
         self.channels = AsyncChannels(transport)
         self.sandboxes = AsyncSandboxes(transport)
         self.snapshots = AsyncSnapshots(transport)

@@ -29,6 +29,8 @@
         * SandboxDestroyedError                 it is gone
             * LeaseLostError                    and its lease was to be kept
     * SandboxTimeoutError (TimeoutError)        it was not ready in time
+    * BuildFailedError                          a template could not be built
+    * BuildTimeoutError (TimeoutError)          it was not built in time
     * CommandError                              a command went wrong; carries its output so far
         * CommandFailedError                    it ended with an exit code other than 0
         * CommandTimeoutError (TimeoutError)    it was killed after its time limit
@@ -46,14 +48,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ._wording import explained, last_line
+
 if TYPE_CHECKING:
     from .executions import Execution
+    from .models import Build, BuildLogEntry
     from .results import ExecResult
 
 __all__ = [
     "APIError",
     "AgentError",
     "AuthenticationError",
+    "BuildFailedError",
+    "BuildTimeoutError",
     "CodeFailedError",
     "CodeLostError",
     "CodeRunError",
@@ -186,7 +193,7 @@ class APIError(SandlotError):
         request_id: str | None = None,
     ) -> None:
         super().__init__(
-            _explained(message, code, status_code, outcome, request_id),
+            explained(message, code, status_code, outcome, request_id),
             outcome=outcome,
             is_retryable=is_retryable,
             request_id=request_id,
@@ -287,6 +294,27 @@ class SandboxTimeoutError(SandlotError, TimeoutError):
     """The sandbox was not ready in time. It may still become so."""
 
 
+class BuildFailedError(SandlotError):
+    """A template could not be built, or its build was cancelled.
+
+    Attributes:
+        build: What is known of it.
+    """
+
+    def __init__(self, message: str, *, build: Build) -> None:
+        super().__init__(message, outcome="finished")
+        self.build: Build = build
+
+    @property
+    def step(self) -> BuildLogEntry | None:
+        """The step that failed, with its line, its exit code and what it wrote, if one did."""
+        return next((each for each in self.build.logs if not each.ok), None)
+
+
+class BuildTimeoutError(SandlotError, TimeoutError):
+    """A build was not finished in time; it goes on."""
+
+
 class CommandError(SandlotError):
     """A command could not be run to its end.
 
@@ -326,7 +354,7 @@ class CommandFailedError(CommandError):
         if result.no_space:
             how += " when the sandbox went over its disk limit (disk_mb)"
         super().__init__(
-            f"The command {how}{_last_line(result.stderr)}",
+            f"The command {how}{last_line(result.stderr)}",
             stdout=result.stdout,
             stderr=result.stderr,
             outcome="finished",
@@ -370,26 +398,3 @@ class KernelDiedError(CodeRunError):
 
 class CodeLostError(CodeRunError, ConnectionError):
     """Code could not be followed to its end."""
-
-
-_HINTS: dict[str, str] = {
-    "unauthorized": "check the credential; some calls need a token instead of an API key",
-}
-
-
-def _explained(
-    message: str, code: str, status: int, outcome: Outcome, request_id: str | None
-) -> str:
-    parts = [f"{message} ({status} {code})"]
-    if outcome == "unknown":
-        parts.append("it may have taken effect")
-    if hint := _HINTS.get(code):
-        parts.append(hint)
-    if request_id:
-        parts.append(f"request {request_id}")
-    return "; ".join(parts)
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return f": {lines[-1][:200]}" if lines else ""

@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from sandlot import errors
 from sandlot._failures import from_response
 from sandlot.executions import Execution
+from sandlot.models import Build
 from sandlot.results import ExecResult
 
 
@@ -100,6 +102,21 @@ def test_request_ids_and_retry_after() -> None:
     assert error.is_retryable
 
 
+BUILD = Build(
+    id="bld-1",
+    name="mine",
+    base_template="minimal",
+    recipe=["RUN false"],
+    vcpus=1,
+    memory_mb=512,
+    status="failed",
+    current_step=1,
+    total_steps=1,
+    logs=[],
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
 def _samples() -> list[errors.SandlotError]:
     samples: list[errors.SandlotError] = []
     for name in errors.__all__:
@@ -112,7 +129,11 @@ def _samples() -> list[errors.SandlotError]:
 def _sample(kind: Any) -> errors.SandlotError:
     if kind is errors.CommandFailedError:
         return errors.CommandFailedError(ExecResult("o", "e", 3))
-    given = {"execution": Execution()} if issubclass(kind, errors.CodeRunError) else {}
+    given: dict[str, object] = {}
+    if issubclass(kind, errors.CodeRunError):
+        given["execution"] = Execution()
+    if kind is errors.BuildFailedError:
+        given["build"] = BUILD
     sample: errors.SandlotError = kind("what happened", **given)
     return sample
 
