@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import glob
 import inspect
 import os
 import shutil
@@ -150,14 +151,20 @@ def processes() -> list[int]:
 
 
 def cgroups() -> set[Path]:
-    return {path for path in Path("/sys/fs/cgroup").glob("**/sandlot-*") if path.is_dir()}
+    # Unlike `Path.glob`, walking does not mind what goes away meanwhile.
+    return {
+        Path(place, name)
+        for place, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if name.startswith("sandlot-")
+    }
 
 
 def abandoned(groups: set[Path]) -> list[Path]:
     """Return the groups that no living engine knows: each holds the lock of its directory."""
     known = ""
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+    for descriptor in glob.iglob("/proc/[0-9]*/fd/*"):  # minds no more what goes away
         with contextlib.suppress(OSError):  # somebody else's, or closed meanwhile
-            if (lock := descriptor.readlink()).name == "lock":
+            if (lock := Path(descriptor).readlink()).name == "lock":
                 known += (lock.parent / "cgroups").read_text()
     return [group for group in groups if not any(name in known for name in group.parts[-2:])]

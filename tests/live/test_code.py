@@ -83,11 +83,11 @@ async def test_an_endless_loop(coding: Coding) -> None:
         _ = await context.run_code("kept = 7")
         began = time.monotonic()
         done = await context.run_code("print('in')\nwhile True: pass", timeout=0.5)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert (done.timed_out, done.interrupted, done.state_lost) == (True, True, False)
         assert done.stdout == "in\n"
         assert done.error.name == "KeyboardInterrupt"
-        assert 400 < done.duration_ms < 5000
+        assert 400 < done.duration_ms < 15_000
         with pytest.raises(CodeTimeoutError, match="state of its context is kept"):
             done.check()
         assert (await context.run_code("kept")).text == "7"

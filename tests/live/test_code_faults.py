@@ -116,12 +116,11 @@ async def test_somebody_else_destroys_the_sandbox(live: Live) -> None:
             _ = await box.run_code("1")
 
 
-async def test_the_sandbox_is_paused_meanwhile(live: Live) -> None:
-    async with live.box(template="python-jupyter") as box, live.client() as other:
+async def test_the_sandbox_is_paused_meanwhile(coding: Coding) -> None:
+    async with coding.own_context() as context, coding.box() as there:
         task = await started(
-            box, "print('on', flush=True)\nimport time\ntime.sleep(1)\n'end'", timeout=60
+            context, "print('on', flush=True)\nimport time\ntime.sleep(1)\n'end'", timeout=60
         )
-        there = await other.sandboxes.get(box.id)
         _ = await there.pause()
         done, _pending = await asyncio.wait([task], timeout=2)
         assert not done
@@ -129,18 +128,20 @@ async def test_the_sandbox_is_paused_meanwhile(live: Live) -> None:
         assert (await task).text == "'end'"
 
 
-async def test_the_time_is_up_in_a_paused_sandbox(live: Live) -> None:
-    async with live.box(template="python-jupyter") as box, live.client() as other:
-        task = await started(box, "print('on', flush=True)\nimport time\ntime.sleep(60)", timeout=1)
-        there = await other.sandboxes.get(box.id)
+async def test_the_time_is_up_in_a_paused_sandbox(coding: Coding) -> None:
+    async with coding.own_context() as context, coding.box() as there:
+        code = "print('on', flush=True)\nimport time\ntime.sleep(60)"
+        task = await started(context, code, timeout=1)
         _ = await there.pause()
-        with pytest.raises(CodeLostError, match="paused") as caught:
-            _ = await task
-        assert caught.value.outcome == "unknown"
-        assert caught.value.execution.stdout == "on\n"
-        with pytest.raises(ConflictError, match="paused"):
-            _ = await box.run_code("1")
-        _ = await there.resume()
+        try:
+            with pytest.raises(CodeLostError, match="paused") as caught:
+                _ = await task
+            assert caught.value.outcome == "unknown"
+            assert caught.value.execution.stdout == "on\n"
+            with pytest.raises(ConflictError, match="paused"):
+                _ = await context.run_code("1")
+        finally:
+            _ = await there.resume()
 
 
 async def test_running_code_counts_as_activity(live: Live, monkeypatch: Any) -> None:

@@ -347,9 +347,12 @@ def test_requests_do_not_wait_for_receivers(
     client: httpx.Client, make: Make, receiver: Receiver
 ) -> None:
     _ = make(receiver.on("/slow", hanging(receiver)))
-    began = time.monotonic()
-    _ = happen(client)
-    assert time.monotonic() - began < 0.9  # what a receiver may take
+    times: list[float] = []
+    for _ in range(3):  # on a busy machine one may take long for other reasons
+        began = time.monotonic()
+        _ = happen(client)
+        times.append(time.monotonic() - began)
+    assert min(times) < 0.9  # a receiver may take a second
     receiver.let_go.set()
 
 

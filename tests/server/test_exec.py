@@ -111,7 +111,7 @@ def test_a_cap_does_not_cut_characters(common: Box) -> None:
 def test_timeout_keeps_what_was_written(common: Box) -> None:
     began = time.monotonic()
     result = common.sh("echo begun; sleep 1000", timeout_sec=0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert result["exit_code"] == -1
     assert result["timed_out"] is True
     assert result["signal"] == "SIGTERM"
@@ -136,7 +136,7 @@ def test_what_is_left_behind_goes_on(box: Box) -> None:
     result = box.sh("(while :; do echo x; echo y >&2; date > alive; sleep 0.05; done) & echo done")
     assert result["exit_code"] == 0
     assert "done" in result["stdout"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     # It writes into pipes that nobody reads, and neither fails nor blocks.
     assert box.exec("rm", "-f", "alive")["exit_code"] == 0
     eventually(lambda: box.exec("test", "-e", "alive")["exit_code"] == 0)
@@ -146,7 +146,7 @@ def test_what_is_left_behind_cannot_hold_the_answer(box: Box) -> None:
     began = time.monotonic()
     result = box.sh("yes & echo done")
     assert result["exit_code"] == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(

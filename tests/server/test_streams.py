@@ -323,7 +323,7 @@ def test_a_silent_client_is_not_waited_for(common: Box, contract: Contract) -> N
     with common.stream() as connection:
         (last,) = events(connection, contract)
     assert last["code"] == "invalid_request"
-    assert 9 < time.monotonic() - began < 15
+    assert 9 < time.monotonic() - began < 30
 
 
 def test_messages_that_are_too_large_end_the_stream(common: Box) -> None:

@@ -31,6 +31,9 @@ DISK_MB = 24
 OVERSHOOT_MB = 600
 """What may be written between two looks at the disk, on a fast one."""
 PATIENCE = 6.0
+"""Seconds that a neighbour may have to wait at most, and those that programs have to be stopped."""
+RUN = 3.0
+"""Seconds that those go on that nothing is to stop."""
 
 PRELUDE = """
 import ctypes, mmap, os, resource, select, signal, socket, sys, threading, time
@@ -311,7 +314,7 @@ async def perform(engine: Engine, name: str) -> dict[str, Any]:
         process = await box.spawn(Command(argv))
         neighbour = asyncio.create_task(_worst(other))
         try:
-            ending = await _watch(process)
+            ending = await _watch(process, RUN if "runs" in attack.ends else PATIENCE)
             during = await _answer(box)
             await process.kill()
         finally:
@@ -349,10 +352,10 @@ def faults(name: str, seen: dict[str, Any]) -> list[str]:
     return found
 
 
-async def _watch(process: Process) -> str:
+async def _watch(process: Process, seconds: float) -> str:
     """Read what it writes until it is stopped or ends, or for as long as it may run."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(seconds):
             while (piece := await process.read()) is not None:
                 if b"stopped by" in piece.data:
                     return "stopped"

@@ -16,6 +16,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_exhaustion(open_box: OpenBox, name: str) -> None:
     async with open_box(name="first") as box:

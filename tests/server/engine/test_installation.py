@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +66,12 @@ def left(place: Path) -> list[str]:
     return sorted(path.name for path in place.iterdir())
 
 
+def processor_time() -> float:
+    """Return the seconds that programs which have ended have had."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_two_at_once_and_what_comes_of_it(place: Path) -> None:
     """The real template, by two users of the command line, into a directory that is not there."""
     templates = place / "deep" / "templates"
@@ -94,10 +100,10 @@ def test_two_at_once_and_what_comes_of_it(place: Path) -> None:
         check=True,
     ).stdout
     assert re.search(rf"^code-runner-beta +{path}$", listed, re.MULTILINE)
-    began = time.monotonic()
+    before = processor_time()
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert again.stderr == f"python-jupyter is installed already, in {path}\n"
-    assert time.monotonic() - began < 3
+    assert processor_time() - before < 3
 
 
 @pytest.mark.usefixtures("toy")

@@ -26,6 +26,12 @@ pytestmark = pytest.mark.parametrize("engine_kind", [*LOCAL, "process"])
 
 
 @pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
+@pytest.fixture
 def make(engine_kind: str, tmp_path: Path) -> Callable[..., Engine]:
     """Return engines of the same data directory."""
 

@@ -21,6 +21,13 @@ pytestmark = [
     pytest.mark.parametrize("engine_kind", ["local", "local-bare"]),
 ]
 
+
+@pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
 FORK_BOMB = """
 import os, time
 count = 0
@@ -303,7 +310,7 @@ async def test_sandbox_that_never_answers_is_given_up(
 
 
 async def test_cgroups_that_cannot_be_entered_are_done_without(
-    open_box: OpenBox, engine_kind: str, monkeypatch: pytest.MonkeyPatch
+    open_own: OpenBox, engine_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new group of this controller has no processors, so the kernel lets nobody in."""
     cpusets = Path("/sys/fs/cgroup/cpuset")
@@ -312,7 +319,7 @@ async def test_cgroups_that_cannot_be_entered_are_done_without(
     find = engine.find_places
     broken = Place(cpusets, 1, frozenset({"nothing"}))
     monkeypatch.setattr(engine, "find_places", lambda *files: [broken, *find(*files)])
-    async with open_box() as box:
+    async with open_own() as box:
         assert (await box.run("echo", "x")).stdout == b"x\n"
         expected = "watchdog" if engine_kind == "local-bare" else "cgroup"
         assert box.engine.capabilities.limits.memory == expected

@@ -15,6 +15,12 @@ from .conftest import OpenBox, collect, read_line
 pytestmark = pytest.mark.parametrize("engine_kind", ["local", "local-bare", "process"])
 
 
+@pytest.fixture
+def open_box(open_shared: OpenBox) -> OpenBox:
+    """Each has a sandbox of its own, but no engine."""
+    return open_shared
+
+
 async def test_output_and_exit_code(open_box: OpenBox) -> None:
     async with open_box() as box:
         result = await box.shell("echo out; echo err >&2; exit 42")
@@ -64,9 +70,9 @@ async def test_pid_is_the_programs_own(open_box: OpenBox) -> None:
         await process.close()
 
 
-async def test_environment(open_box: OpenBox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment(open_own: OpenBox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDLOT_TEST_SECRET", "secret")
-    async with open_box() as box:
+    async with open_own() as box:
         result = await box.run("env", env={"GREETING": "grüß\ndich", "USER": "someone"})
         lines = result.stdout.split(b"\n")
         assert "GREETING=grüß".encode() in lines
