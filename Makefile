@@ -48,6 +48,7 @@ generated: .venv/.ready
 	$(RUN) python internal/api/generate.py --check
 
 test: setup
+	internal/postgresql
 	$(RUN) pytest --numprocesses auto --durations 25
 
 # Everything is checked whatever fails; what failed is said once more at the end.

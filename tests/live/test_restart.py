@@ -85,10 +85,10 @@ class Site:
 
 
 @asynccontextmanager
-async def site(directory: Path) -> AsyncIterator[Site]:
+async def site(directory: Path, kind: type[Site] = Site) -> AsyncIterator[Site]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
-    site = Site(directory / "data", port)
+    site = kind(directory / "data", port)
     try:
         await site.start()
         yield site

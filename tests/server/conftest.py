@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the helpers below
 
+import postgres
 from contract import Contract
 from harness import KEY, Box, ServerProcess, client_of, traces_of
 
+from sandlot.server.store.opening import open_store
 from tests.orphans import assert_no_orphans
 
 
@@ -41,6 +44,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     traces = traces_of(server)
     assert server.stop() == 0
     traces.assert_gone()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server, by the URL of a database in it; made if a test asks for it."""
+    with postgres.serve() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def database(postgresql: str) -> str:
+    """The URL of a database of PostgreSQL that nobody else has."""
+    return postgres.new_database(postgresql)
+
+
+@pytest.fixture
+def empty_database(database: str) -> str:
+    """The same, with our tables, and nothing in them."""
+
+    async def empty() -> None:
+        await (await open_store(database)).close()
+        await postgres.empty(database)
+
+    asyncio.run(empty())
+    return database
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import pwd
 import shutil
@@ -11,6 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+_NEEDED = "SANDLOT_TESTS_NEED_POSTGRESQL"
+_numbers = itertools.count(1)
+
 
 def programs() -> Path | None:
     """Return where the programs of PostgreSQL are."""
@@ -18,6 +27,15 @@ def programs() -> Path | None:
     if on_path := shutil.which("postgres"):
         found.append(Path(on_path).resolve())
     return next((path.parent for path in found if (path.parent / "initdb").exists()), None)
+
+
+def require() -> None:
+    """Skip what needs PostgreSQL where it is not installed; fail where it is said to be."""
+    if programs() is None:
+        reason = "PostgreSQL is not installed; as root, internal/postgresql installs it"
+        if os.environ.get(_NEEDED):
+            pytest.fail(f"{reason} ({_NEEDED} is set)")
+        pytest.skip(reason)
 
 
 def account() -> str | None:
@@ -29,6 +47,7 @@ def account() -> str | None:
 @contextmanager
 def serve() -> Iterator[str]:
     """Run a server, and give the URL of its database; nothing of it stays."""
+    require()
     where, user = programs(), account() if os.geteuid() == 0 else None
     assert where is not None
     with TemporaryDirectory(prefix="pg-", dir="/tmp") as directory:
@@ -50,3 +69,25 @@ def serve() -> Iterator[str]:
             yield f"postgresql+asyncpg://test@/postgres?host={directory}"
         finally:
             run(*control, "-m", "immediate", "stop")
+
+
+def new_database(url: str) -> str:
+    """Make an empty database in a server, and return its URL."""
+    name = f"test_{next(_numbers)}"
+
+    async def make() -> None:
+        engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            _ = await connection.execute(text(f"CREATE DATABASE {name}"))
+        await engine.dispose()
+
+    asyncio.run(make())
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+async def empty(url: str) -> None:
+    """Remove all rows of a database that has our tables."""
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        _ = await connection.execute(text("TRUNCATE teams, users CASCADE"))
+    await engine.dispose()

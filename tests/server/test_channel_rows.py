@@ -1,4 +1,4 @@
-"""Rows of channels and deliveries, in both stores."""
+"""Rows of channels and deliveries, in every store."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from test_store import NOW, OTHER, TEAM, Run, run
+from test_store import NOW, OTHER, TEAM, Run, run, url
 
 from sandlot.server.ids import new_id
 from sandlot.server.store.base import NameTakenError, Store
 from sandlot.server.store.channels import ChannelRecord, DeliveryFilter, DeliveryRecord
 
-__all__ = ["run"]
+__all__ = ["run", "url"]
 
 
 def channel(name: str = "ops", *, age: int = 0) -> ChannelRecord:
@@ -176,7 +176,7 @@ def test_records_show_no_secrets() -> None:
     assert "hush" not in repr(channel())
 
 
-@pytest.mark.parametrize("run", ["sql"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_queues_are_read_by_index(run: Run, tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         await store.channels.add(channel())

@@ -7,15 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import postgres
 import pytest
-from sqlalchemy import text
+from test_store import url
 
 from sandlot.server.ids import new_id
 from sandlot.server.services.accounts import new_team
@@ -33,34 +32,19 @@ from sandlot.server.store.opening import open_store
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
 from sandlot.server.store.sql.store import SqlStore
 
+__all__ = ["url"]
+
 NOW = datetime(2026, 11, 1, 9, 30, 0, 123456, tzinfo=UTC)
 Scenario = Callable[[Store], Coroutine[None, None, None]]
 Run = Callable[[Scenario], None]
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed")
-    with postgres.serve() as url:
-        yield url
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    urls = {"memory": None, "sqlite": f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"}
-
+@pytest.fixture
+def run(url: str | None) -> Run:
     def run(scenario: Scenario) -> None:
         async def main() -> None:
-            if request.param == "postgresql":
-                url = request.getfixturevalue("database")
-            else:
-                url = urls[request.param]
             store = await open_store(url)
             try:
-                if isinstance(store, SqlStore) and request.param == "postgresql":
-                    async with store._database.begin() as connection:
-                        _ = await connection.execute(text("TRUNCATE teams, users CASCADE"))
                 await store.teams.ensure(DEFAULT_TEAM, "Default", NOW)
                 await scenario(store)
             finally:

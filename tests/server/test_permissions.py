@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
-import postgres
 import pytest
 import yaml
 from contract import Contract
@@ -255,18 +253,15 @@ def _bad_tokens(owner: Person, secret: str) -> dict[str, dict[str, str]]:
 def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, contract: Contract
 ) -> Iterator[World]:
-    with ExitStack() as stack:
-        options = {"signup": "open", "engine": "process"}
-        if request.param == "postgresql":
-            if postgres.programs() is None:
-                pytest.skip("PostgreSQL is not installed")
-            options["database_url"] = stack.enter_context(postgres.serve())
-        server = ServerProcess(tmp_path_factory.mktemp("permissions"), **options)
-        people = People(server, contract)
-        yield World(server, people)
-        people.close()
-        assert server.stop() == 0
-        assert not any("Traceback" in str(line) for line in server.lines)
+    options = {"signup": "open", "engine": "process"}
+    if request.param == "postgresql":
+        options["database_url"] = request.getfixturevalue("database")
+    server = ServerProcess(tmp_path_factory.mktemp("permissions"), **options)
+    people = People(server, contract)
+    yield World(server, people)
+    people.close()
+    assert server.stop() == 0
+    assert not any("Traceback" in str(line) for line in server.lines)
 
 
 def test_every_route_for_everybody(world: World, contract: Contract) -> None:

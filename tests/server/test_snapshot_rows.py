@@ -1,4 +1,4 @@
-"""Rows of snapshots and checkpoints, in both stores."""
+"""Rows of snapshots and checkpoints, in every store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from test_store import NOW, OTHER, TEAM, Run, run, sandbox
+from test_store import NOW, OTHER, TEAM, Run, run, sandbox, url
 
 from sandlot.server.ids import new_id
 from sandlot.server.store.base import NameTakenError, Store
 from sandlot.server.store.records import SnapshotRecord
 
-__all__ = ["run"]
+__all__ = ["run", "url"]
 
 
 def snapshot(name: str | None = None, *, prefix: str = "sn", age: int = 0) -> SnapshotRecord:

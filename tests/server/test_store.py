@@ -41,11 +41,23 @@ def url_of(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path / 'test.db'}"
 
 
-@pytest.fixture(params=["memory", "sql"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Each kind of store, empty."""
+    match request.param:
+        case "memory":
+            return None
+        case "sqlite":
+            return url_of(tmp_path)
+        case _:
+            return str(request.getfixturevalue("empty_database"))
+
+
+@pytest.fixture
+def run(url: str | None) -> Run:
     def run(scenario: Scenario) -> None:
         async def main() -> None:
-            store = await open_store(None if request.param == "memory" else url_of(tmp_path))
+            store = await open_store(url)
             try:
                 for team in (TEAM, OTHER):
                     await store.teams.ensure(team, "A team", NOW)

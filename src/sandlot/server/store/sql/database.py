@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, event, insert, inspect, select
+from sqlalchemy import Connection, Insert, Table, event, func, insert, inspect, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -18,10 +19,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from ..base import StoreUnavailableError
 from .tables import HEAD, alembic_version, metadata
 
-__all__ = ["Database"]
+__all__ = ["Database", "insert_missing"]
 
 _READS = "sandlot_reads"
 _ATTEMPTS = 6
+_LOCK = 0x73616E646C6F74  # of PostgreSQL, for the schema
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -71,6 +73,10 @@ class Database:
 
     async def _prepare(self) -> None:
         async with self.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # Servers that start at once make the tables one after the other. (With SQLite they
+                # do anyway, as it has one writer.)
+                _ = await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             found = await connection.run_sync(_revision)
             if found is None:
                 await connection.run_sync(metadata.create_all)
@@ -78,6 +84,12 @@ class Database:
                 _ = await connection.execute(insert(alembic_version).values(version_num=HEAD))
             elif found != HEAD:
                 await connection.run_sync(_migrate)
+
+
+def insert_missing(connection: AsyncConnection, table: Table) -> Insert:
+    """Return a statement that inserts a row unless there is one with a key like it."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
 
 
 def _make_private(file: str | None) -> None:

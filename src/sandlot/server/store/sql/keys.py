@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, select, update
 
 from ..identity_records import ApiKeyRecord
-from .database import Database
+from .database import Database, insert_missing
 from .tables import api_keys, teams, users
 
 __all__ = ["SqlKeys"]
@@ -31,11 +31,7 @@ class SqlKeys:
         values = {column.name: getattr(key, column.name) for column in api_keys.columns}
         values["scopes"] = None if key.scopes is None else list(key.scopes)
         async with self._database.begin() as connection:
-            known = await connection.scalar(
-                select(api_keys.c.id).where(api_keys.c.hash == key.hash)
-            )
-            if known is None:
-                _ = await connection.execute(insert(api_keys).values(values))
+            _ = await connection.execute(insert_missing(connection, api_keys).values(values))
 
     async def find(self, hash: str) -> ApiKeyRecord | None:
         """Return the API key with this hash, unless its team was deleted."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..identity import AlreadyMemberError, LastOwnerError
 from ..identity_records import MemberRecord, Standing, TeamRecord
-from .database import Database
+from .database import Database, insert_missing
 from .tables import api_keys, memberships, teams, users
 from .users import standing_of, standings
 
@@ -32,7 +32,10 @@ class SqlTeams:
             if await connection.scalar(select(teams.c.id).where(teams.c.id == team_id)) is None:
                 slug = f"{secrets.token_hex(3)}-{secrets.token_hex(3)}"
                 record = TeamRecord(team_id, name, slug, time)
-                _ = await connection.execute(insert(teams).values(asdict(record)))
+                # Another server may do it at the same time.
+                _ = await connection.execute(
+                    insert_missing(connection, teams).values(asdict(record))
+                )
 
     async def add(self, team: TeamRecord, owner_id: str) -> None:
         """Add a team with its first member."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..identity import EmailTakenError
 from ..identity_records import LOCAL_USER, Standing, TeamRecord, UserRecord
-from .database import Database
+from .database import Database, insert_missing
 from .tables import api_keys, memberships, teams, users
 
 __all__ = ["SqlUsers", "standing_of", "standings"]
@@ -59,17 +59,12 @@ class SqlUsers:
     async def ensure(self, user: UserRecord, team_id: str) -> None:
         """See to it that a user is there, and an owner of a team that is there."""
         async with self._database.begin() as connection:
-            if await connection.scalar(select(users.c.id).where(users.c.id == user.id)) is None:
-                _ = await connection.execute(insert(users).values(asdict(user)))
-            found = select(memberships.c.role).where(
-                memberships.c.user_id == user.id, memberships.c.team_id == team_id
-            )
-            if await connection.scalar(found) is None:
-                _ = await connection.execute(
-                    insert(memberships).values(
-                        team_id=team_id, user_id=user.id, role="owner", joined_at=user.created_at
-                    )
+            _ = await connection.execute(insert_missing(connection, users).values(asdict(user)))
+            _ = await connection.execute(
+                insert_missing(connection, memberships).values(
+                    team_id=team_id, user_id=user.id, role="owner", joined_at=user.created_at
                 )
+            )
 
     async def exist(self) -> bool:
         """Tell whether there is any user but the local one."""
