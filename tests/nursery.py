@@ -27,7 +27,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-__all__ = ["Popen", "nursery", "subprocess_of_servers"]
+__all__ = ["PRELUDE", "Popen", "nursery", "subprocess_of_servers"]
+
+PRELUDE = "SANDLOT_TESTS_PRELUDE"
+"""Environment variable with the name of a module that a server imports before anything else."""
 
 _MODULES = (
     "aiosqlite",
@@ -169,4 +172,6 @@ def _become(order: Mapping[str, Any], descriptors: Iterable[int]) -> NoReturn:
     _ = signal.signal(signal.SIGINT, signal.default_int_handler)
     program = importlib.import_module("sandlot.server.__main__")
     sys.argv = [str(program.__file__), *order["arguments"]]
+    if (prelude := os.environ.get(PRELUDE)) is not None:
+        _ = importlib.import_module(prelude)
     sys.exit(program.main())

@@ -27,6 +27,7 @@ from tests.live import test_restart
 from tests.live.cutting import Breakage, cutter
 from tests.live.test_restart import Site, site
 from tests.live.world import eventually
+from tests.nursery import PRELUDE, Popen
 
 PATIENT = Retry(attempts=1000, backoff=0.05, max_backoff=0.2, total=60)
 HOOK = {"url": "https://example.com/hook"}
@@ -45,11 +46,17 @@ class DyingSite(Site):
             "orphan-timeout-sec": patience,
             "signup": "open",
         }
-        program = str(Path(__file__).with_name("dying_server.py"))
         self.process = await asyncio.to_thread(
-            subprocess.Popen,
-            [sys.executable, program, *(f"--{name}={value}" for name, value in options.items())],
-            env={**os.environ, "SANDLOT_SERVER_API_KEY": test_restart.KEY},
+            Popen,
+            [
+                *(sys.executable, "-m", "sandlot.server"),
+                *(f"--{name}={value}" for name, value in options.items()),
+            ],
+            env={
+                **os.environ,
+                "SANDLOT_SERVER_API_KEY": test_restart.KEY,
+                PRELUDE: "tests.live.moments",
+            },
             stderr=subprocess.DEVNULL,
         )
         await eventually(self._answers)
@@ -196,7 +203,7 @@ async def dying_site(directory: Path) -> AsyncIterator[DyingSite]:
         yield place
 
 
-@pytest.mark.timeout(300)  # the server is started seven times
+@pytest.mark.timeout(300)  # it starts seven servers, one after the other
 async def test_the_server_is_killed_at_any_moment(tmp_path: Path) -> None:
     async with dying_site(tmp_path) as place, people(place) as somebody:
         for moment, count in MOMENTS.items():

@@ -1,8 +1,8 @@
-"""A server that kills itself at a moment that a test has chosen.
+"""A server that imports this kills itself at a moment that a test has chosen.
 
-`python dying_server.py OPTIONS...` takes the options of `sandlot serve`. While there is a file
-`moment` in its data directory, with the name of a moment and a number in it, all work stops that
-gets to that moment; with the last of so many the server dies, as if by `kill -9`.
+While there is a file `moment` in its data directory, with the name of a moment and a number in it,
+all work stops that gets to that moment; with the last of so many the server dies, as if by
+`kill -9`.
 
 Moments: `asked` (a key was read), `claimed` (it is in the database), `noted` (the sandbox is too),
 `made` (the engine has what was asked for), `done` (the database has it), `answered`.
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from sandlot.server import middleware
-from sandlot.server.__main__ import main
 from sandlot.server.engine.local.engine import LocalEngine
 from sandlot.server.services import checkpoints, lives, snapshots
 from sandlot.server.store.sql.idempotency import SqlIdempotency
@@ -77,6 +76,3 @@ stop_at(SqlIdempotency, "finish", before="done")
 stop_at(lives.Lives, "enter", after="done")
 send_now = middleware._Exchange.send
 middleware._Exchange.send = send
-
-if __name__ == "__main__":
-    sys.exit(main())
