@@ -22,6 +22,7 @@ FLOORS = [
     ["_operations"],
     ["_protocols", "_multipart"],
     ["_retry", "config"],
+    ["_revisions"],
     ["_sockets", "_transport"],
     ["_resource"],
     ["sandbox"],

@@ -123,6 +123,8 @@ class Server:
     capabilities: models.Capabilities | None = None
     """None for a server that cannot say, which has none of the additions to the protocol."""
     asked: bool = False
+    says_capsules: bool | None = None
+    """It is an original one that has sandboxes by another name; None before that is known."""
 
 
 def path(template: str, *values: str) -> str:
@@ -141,9 +143,15 @@ def encode(body: Any) -> bytes:
         raise errors.InvalidArgumentError(f"cannot be sent as JSON: {exc}") from exc
 
 
+def exchange(request: Request) -> Flow[Response]:
+    """Send a request; return the response, whatever it says."""
+    response: Response = yield request
+    return response
+
+
 def send(request: Request) -> Flow[Response]:
     """Send a request; return the successful response."""
-    response: Response = yield request
+    response = yield from exchange(request)
     status = response.status
     if status >= 400:
         raise from_response(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ._failures import retry_after
-from ._flow import Flow, Pause, Request, Response, now
+from ._flow import Flow, Pause, Request, Response, exchange, now
 from .errors import ConfigurationError, TransportError
 
 __all__ = ["Retry"]
@@ -54,14 +55,16 @@ class Retry:
 
 def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
     """Perform a flow, resending its requests where that is safe."""
+    return around(flow, lambda request: _resend(request, retry))
+
+
+def around(flow: Flow[T], send: Callable[[Request], Flow[Response]]) -> Flow[T]:
+    """Perform a flow, its requests as `send` does."""
     try:
         step = next(flow)
         while True:
             try:
-                if isinstance(step, Request) and step.port is None and retry.attempts > 1:
-                    reply = yield from _resend(step, retry)
-                else:
-                    reply = yield step
+                reply = (yield from send(step)) if isinstance(step, Request) else (yield step)
             except TransportError as exc:
                 step = flow.throw(exc)
             else:
@@ -74,6 +77,8 @@ def retrying(flow: Flow[T], retry: Retry) -> Flow[T]:
 
 
 def _resend(request: Request, retry: Retry) -> Flow[Response]:
+    if request.port is not None or retry.attempts == 1:
+        return (yield from exchange(request))
     give_up: float | None = None
     failure: TransportError | Response | None = None
     lost: TransportError | Response | None = None
@@ -86,7 +91,7 @@ def _resend(request: Request, retry: Retry) -> Flow[Response]:
             if lost is not None and not (yield from _is_kept(request)):
                 break
             is_sent = True
-            response: Response = yield request
+            response = yield from exchange(request)
             if response.status not in _TRANSIENT or not request.is_idempotent:
                 return response
             failure = response

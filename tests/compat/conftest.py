@@ -20,6 +20,20 @@ def double() -> Iterator[Double]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def later() -> Iterator[Double]:
+    with running(is_later=True) as server:
+        yield server
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def later_tenant(
+    request: pytest.FixtureRequest, unconfigured: Path, later: Double
+) -> Iterator[Tenant]:
+    yield Tenant(Colour(request.param), later)
+    assert later.world.failures == []
+
+
 @pytest.fixture(params=["blocking", "asyncio"])
 def tenant(request: pytest.FixtureRequest, unconfigured: Path, double: Double) -> Iterator[Tenant]:
     yield Tenant(Colour(request.param), double)

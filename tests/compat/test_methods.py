@@ -12,7 +12,7 @@ from sandlot.sandbox.code import Code
 from sandlot.sandbox.contexts import CodeContext
 from sandlot.sandbox.streams import ExecStream
 from tests.compat.rows import Fails, Row, Works
-from tests.compat.tables import ROWS
+from tests.compat.tables import ROWS, later
 from tests.compat.tenants import Tenant
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
@@ -67,6 +67,12 @@ def public() -> set[str]:
 async def test_a_method(row: Row, tenant: Tenant) -> None:
     async with tenant.here():
         await row.perform(tenant)
+
+
+@pytest.mark.parametrize("row", later.ROWS, ids=lambda row: row.name.replace(" ", "-"))
+async def test_a_method_of_a_later_server(row: Row, later_tenant: Tenant) -> None:
+    async with later_tenant.here():
+        await row.perform(later_tenant)
 
 
 def test_every_public_method_is_in_a_table() -> None:

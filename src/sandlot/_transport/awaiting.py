@@ -14,6 +14,7 @@ import httpx
 
 from .._flow import Flow, Pause, Port, Request, Response, Step, Undo
 from .._retry import Retry, retrying
+from .._revisions import located
 from ..errors import TransportError
 from .common import UNDO_RETRY, UNDO_TOTAL, Common, Endpoint, Local, build, length, log, logger
 from .ports import AsyncPortTransport
@@ -144,7 +145,7 @@ class AsyncTransport(Common):
     async def _drive(
         self, flow: Flow[T], send: Callable[[Request], Awaitable[Response]], retry: Retry
     ) -> T:
-        steps = retrying(flow, retry)
+        steps = located(retrying(flow, retry), self.server)
         undo: Callable[[], Flow[object]] | None = None
         try:
             step = next(steps)

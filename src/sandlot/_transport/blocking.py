@@ -13,6 +13,7 @@ import httpx
 
 from .._flow import Flow, Pause, Port, Request, Response, Step, Undo
 from .._retry import Retry, retrying
+from .._revisions import located
 from ..errors import SandlotError, TransportError
 from .common import UNDO_RETRY, Common, Endpoint, Local, build, length, log, logger
 from .ports import PortTransport
@@ -110,7 +111,7 @@ class Transport(Common):
         return self._http
 
     def _drive(self, flow: Flow[T], send: Callable[[Request], Response], retry: Retry) -> T:
-        steps = retrying(flow, retry)
+        steps = located(retrying(flow, retry), self.server)
         undo: Callable[[], Flow[object]] | None = None
         try:
             step = next(steps)

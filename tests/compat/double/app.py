@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import uvicorn
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Router
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -34,7 +34,7 @@ from tests.compat.double import (
     streams,
     teams,
 )
-from tests.compat.double.answers import PanicError, ProblemError, problem
+from tests.compat.double.answers import PanicError, ProblemError, problem, reply
 from tests.compat.double.world import World
 
 _AREAS = (
@@ -60,6 +60,8 @@ class Original:
     def __init__(self, world: World) -> None:
         self._world = world
         routes = [route for area in _AREAS for route in area.routes(world)]
+        if world.is_later:
+            routes.append(Route("/health", _health, methods=["GET"]))
         self._router: ASGIApp = Router(routes, redirect_slashes=False, default=_unknown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +75,9 @@ class Original:
             return
         if _ROOTS.fullmatch(scope["path"]):  # original server: 1.1, a slash at the end is accepted
             scope["path"] = scope["path"].rstrip("/")
+        if self._world.is_later and not _is_later(scope):
+            await _unknown(scope, receive, send)
+            return
         connection = HTTPConnection(scope)
         self._world.requests.append(f"{scope.get('method', 'WS')} {scope['path']}")
         is_lost = self._world.requests[-1] in self._world.lost
@@ -91,6 +96,22 @@ class Original:
         except Exception as exc:
             self._world.failures.append(exc)
             raise
+
+
+def _is_later(scope: Scope) -> bool:
+    """Tell whether a later server has this path; say what the first one calls it."""
+    # original server: 9, sandboxes are at another path, without looking at credentials first.
+    path: str = scope["path"]
+    if path.startswith("/v1/sandboxes"):
+        return False
+    if path.startswith("/v1/capsules"):
+        scope["path"] = path.replace("/v1/capsules", "/v1/sandboxes", 1)
+    return True
+
+
+async def _health(request: Request) -> Response:
+    del request
+    return reply({"status": "ok", "version": "0.1.5"})
 
 
 async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,13 +151,13 @@ class Double:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Double]:
+def running(*, is_later: bool = False) -> Iterator[Double]:
     """Run the double on loopback, in a thread."""
     with (
         tempfile.TemporaryDirectory(prefix="double-") as directory,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        world = World(directory)
+        world = World(directory, is_later=is_later)
         config = uvicorn.Config(
             Original(world),
             ws=WebSocketsSansIOProtocol,

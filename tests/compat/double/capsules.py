@@ -24,11 +24,12 @@ from tests.compat.double.answers import (
 )
 from tests.compat.double.world import Caller, Capsule, Team, Template, World, now
 
+_VERSIONS = {"kernel_version": "6.1", "agent_version": "0.1.5"}
 _RANGES = ("5m", "10m", "1h", "2h", "6h", "12h", "24h")
 _STATS_RANGES = ("5m", "1h", "6h", "24h", "30d")
 
 
-def shape(capsule: Capsule) -> dict[str, Any]:
+def shape(world: World, capsule: Capsule) -> dict[str, Any]:
     active = capsule.last_active_at
     return present(
         id=capsule.id,
@@ -42,6 +43,7 @@ def shape(capsule: Capsule) -> dict[str, Any]:
         started_at=local_time(capsule.started_at),
         last_active_at=None if active is None else local_time(active),
         last_updated=local_time(now()),
+        metadata=_VERSIONS if world.is_later else None,
     )
 
 
@@ -77,16 +79,16 @@ def routes(world: World) -> list[Route]:
         world.capsules.append(capsule)
         about = {"template": name}
         world.write(who, "sandbox", "create", "success", resource_id=capsule.id, metadata=about)
-        return reply(shape(capsule), 201)
+        return reply(shape(world, capsule), 201)
 
     async def list_all(request: Request) -> Response:
         # original server: 2.7, all of them: no filters and no pages.
         team = caller(request).team
         found = [c for c in reversed(world.capsules) if c.team is team]
-        return reply([shape(c) for c in found if c.status not in ("stopped", "error")])
+        return reply([shape(world, c) for c in found if c.status not in ("stopped", "error")])
 
     async def get(request: Request) -> Response:
-        return reply(shape(of(request)[1]))
+        return reply(shape(world, of(request)[1]))
 
     async def destroy(request: Request) -> Response:
         who, capsule = of(request)
@@ -114,7 +116,7 @@ def routes(world: World) -> list[Route]:
             raise ProblemError(502, "agent_error", "internal: pause: not running")
         capsule.halt("paused")
         world.write(who, "sandbox", "pause", "success", resource_id=capsule.id)
-        return reply(shape(capsule))
+        return reply(shape(world, capsule))
 
     async def resume(request: Request) -> Response:
         who, capsule = of(request)
@@ -122,7 +124,7 @@ def routes(world: World) -> list[Route]:
             raise ProblemError(409, "invalid_state", f"sandbox is not paused ({capsule.status})")
         capsule.go_on()
         world.write(who, "sandbox", "resume", "success", resource_id=capsule.id)
-        return reply(shape(capsule))
+        return reply(shape(world, capsule))
 
     async def metrics(request: Request) -> Response:
         wanted = request.query_params.get("range", "10m")

@@ -46,6 +46,8 @@ def routes(world: World) -> list[Route]:
         if there is not None and there.team is world.platform:
             raise ProblemError(409, "name_reserved", "template name is reserved")
         if there is not None:
+            if world.is_later:  # original server: 2.10, they do not know of overwriting
+                raise ProblemError(409, "template_name_taken", "template name is taken")
             if request.query_params.get("overwrite") != "true":
                 raise ProblemError(409, "already_exists", "snapshot name already exists")
             # original server: 2.10, the old one is deleted before the sandbox is looked up.

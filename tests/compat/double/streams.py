@@ -19,13 +19,20 @@ _PIECE = 32768
 
 def routes(world: World) -> list[WebSocketRoute]:
     async def converse(websocket: WebSocket) -> None:
+        if world.is_later:
+            await websocket.accept()
         try:
-            # original server: 3.1, these are answered before the upgrade.
+            # original server: 3.1, these are answered before the upgrade; later ones after it.
             capsule = world.capsule(caller(websocket), websocket.path_params["id"], running=True)
         except ProblemError as failure:
-            await websocket.send_denial_response(problem(failure))
+            if world.is_later:
+                await websocket.send_json({"type": "error", "data": str(failure)})
+                websocket.state.hang_up()
+            else:
+                await websocket.send_denial_response(problem(failure))
             return
-        await websocket.accept()  # original server: 3, no subprotocol
+        if not world.is_later:
+            await websocket.accept()  # original server: 3, no subprotocol
         try:
             await _run(world, capsule, websocket)
         except WebSocketDisconnect:

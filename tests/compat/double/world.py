@@ -135,10 +135,15 @@ class Entry:
 
 
 class World:
-    """The state of the original server."""
+    """The state of the original server.
 
-    def __init__(self, directory: str) -> None:
+    Attributes:
+        is_later: It is a later one (original server: 9), not the first.
+    """
+
+    def __init__(self, directory: str, *, is_later: bool = False) -> None:
         self.directory = Path(directory)
+        self.is_later = is_later
         self.users: list[User] = []
         self.teams: list[Team] = []
         self.keys: list[Key] = []
