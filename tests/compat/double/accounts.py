@@ -21,6 +21,7 @@ _USERS = (
     "/v1/channels",
     "/v1/audit-logs",
 )
+_LATER = "/v1/me"
 _NOBODY = ("/v1/hosts/register", "/v1/hosts/auth/refresh")
 
 
@@ -32,7 +33,7 @@ def identify(world: World, connection: HTTPConnection) -> None:
         return
     if path.startswith(_EITHER):
         connection.state.caller = _either(world, connection)
-    elif path.startswith(_USERS):
+    elif path.startswith(_USERS) or (world.is_later and path.startswith(_LATER)):
         connection.state.caller = _user(world, connection)
     elif path.startswith("/v1/admin"):
         caller = _user(world, connection)

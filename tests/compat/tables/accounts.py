@@ -62,6 +62,15 @@ ROWS: list[Row] = [
     Works("auth.switch_team", switched),
     Works("users.search", found_users),
     Works("api_keys.create api_keys.list api_keys.delete", made_a_key),
+    *(
+        Fails(f"auth.{name}", "there are no accounts", play, NotFoundError, "unknown")
+        for name, play in {
+            "me": lambda t: t.user.auth.me(),
+            "rename": lambda t: t.user.auth.rename("New"),
+            "change_password": lambda t: t.user.auth.change_password("password", "another one"),
+            "delete_account": lambda t: t.user.auth.delete_account(t.me.email),
+        }.items()
+    ),
     Fails(
         "auth.signup",
         "the address is taken",

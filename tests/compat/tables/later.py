@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandlot import CommandError, ConflictError, UnsupportedError
+from sandlot import AuthenticationError, CommandError, ConflictError, UnsupportedError
 from tests.compat.double.proxy import MIRROR
 from tests.compat.rows import Fails, Row, Works
 from tests.compat.tables import code, commands, files, sandboxes, snapshots
@@ -39,7 +39,32 @@ async def reached(tenant: Tenant) -> None:
     assert answer.json()["path"] == "/a//b/"
 
 
+async def account(tenant: Tenant) -> None:
+    auth = tenant.user.auth
+    me = await auth.me()
+    assert (me.email, me.name, me.user_id) == (tenant.me.email, tenant.me.name, None)
+    assert (await auth.rename("Renamed")).name == "Renamed"
+    await auth.change_password("password", "another one")
+    assert (await auth.login(me.email, "another one")).user_id == tenant.me.id
+    await auth.delete_account(me.email)
+    assert tenant.me not in tenant.world.users
+
+
+async def owned(tenant: Tenant) -> None:
+    _ = await tenant.user.teams.add_member(tenant.team.id, tenant.other().email)
+    await tenant.user.auth.delete_account(tenant.me.email)
+
+
 ROWS: list[Row] = [
+    Works("auth.me auth.rename auth.change_password auth.delete_account", account),
+    Fails("auth.delete_account", "others", owned, ConflictError, "owns_team_with_members"),
+    Fails(
+        "auth.change_password",
+        "it is wrong",
+        lambda t: t.user.auth.change_password("wrong", "another one"),
+        AuthenticationError,
+        "wrong_password",
+    ),
     Works("client.health", asked),
     Works("sandboxes.create", made),
     Works("sandbox.proxy", reached),
