@@ -25,7 +25,6 @@ from ..errors import BuildFailedError, BuildTimeoutError, InvalidArgumentError
 from . import arguments, meta, recipes
 
 _ROOT = "/v1/admin/builds"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UPLOAD_TIMEOUT = 300.0
 """Seconds to wait for the answer to an archive, which is unpacked first."""
@@ -128,7 +127,7 @@ class Reader:
         left = yield from self._left()
         capabilities = yield from meta.known(self._server)
         if capabilities is None or "builds.log" not in capabilities.features:
-            return (yield from self._read_steps())
+            return (yield from self._read_steps(left))
         wait = _LONGEST_WAIT if left is None else max(0, min(_LONGEST_WAIT, int(left)))
         request = Request(
             "GET",
@@ -170,14 +169,14 @@ class Reader:
             )
         return self._deadline - moment
 
-    def _read_steps(self) -> Flow[list[models.BuildLogPiece]]:
+    def _read_steps(self, left: float | None) -> Flow[list[models.BuildLogPiece]]:
         """Ask an original server, which tells of steps that have ended."""
         build = yield from get(self._build_id)
         self.done = build.status not in ("pending", "running")
         news = build.logs[self._offset :]
         self._offset = len(build.logs)
         if not self.done:
-            yield from pause(_OLD_PAUSE)
+            yield from pause(_OLD_PAUSE if left is None else min(_OLD_PAUSE, left))
         return [
             models.BuildLogPiece(step=entry.step, stream=stream, text=text)
             for entry in news
@@ -191,6 +190,4 @@ class Reader:
 
 
 def _at(build_id: Any, *tail: str) -> str:
-    if not isinstance(build_id, str) or not _ID.fullmatch(build_id):
-        raise InvalidArgumentError(f"not the id of a build: {build_id!r:.200}")
-    return "/".join((path(_ROOT + "/{}", build_id), *tail))
+    return "/".join((path(_ROOT + "/{}", arguments.identifier(build_id, "build")), *tail))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.routing import Route
 
 from tests.compat.double import ids
 from tests.compat.double.answers import (
+    Fields,
     ProblemError,
     fields,
     invalid,
@@ -21,6 +23,7 @@ from tests.compat.double.answers import (
     present,
     reply,
 )
+from tests.compat.double.files import parts
 from tests.compat.double.world import Template, World, now
 
 _FIXED_STEPS = 4
@@ -40,6 +43,7 @@ class Build:
     logs: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
     looked_at: int = 0
+    is_slow: bool = False
     id: str = field(default_factory=lambda: ids.new("bld"))
     created_at: datetime = field(default_factory=now)
 
@@ -88,14 +92,14 @@ def _go_on(world: World, build: Build) -> None:
     if build.status in _ENDS:
         return
     build.looked_at += 1
-    if build.looked_at == 1:
+    if build.is_slow or build.looked_at == 1:
+        build.status = "running"
         return
-    build.status = "running"
-    if len(build.logs) < len(build.recipe):
-        _log(build, build.recipe[len(build.logs)])
+    for command in build.recipe:
+        _log(build, command)
         if not build.logs[-1]["ok"]:
             build.status, build.error = "failed", f"step {len(build.logs)} failed: exit code 1"
-        return
+            return
     build.status = "success"
     kind = "snapshot" if build.healthcheck else "base"
     made = Template(world.platform, build.name, kind, build.vcpus, build.memory_mb, 4096)
@@ -147,7 +151,12 @@ def routes(world: World) -> list[Route]:
         raise missing("template")
 
     async def create(request: Request) -> Response:
-        body = await fields(request)
+        # original server: 9, later ones take the fields out of a form, with files beside them.
+        form = request.headers.get("content-type", "").startswith("multipart/")
+        if form and world.is_later:
+            body = Fields(json.loads(dict(await parts(request))["config"]))
+        else:
+            body = await fields(request)
         name, recipe = ids.template_name(body.needed("name")), body.texts("recipe")
         if not recipe:
             raise invalid("recipe is required")

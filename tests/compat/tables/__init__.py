@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.compat.rows import Row
 from tests.compat.tables import (
     accounts,
+    builds,
     channels,
     code,
     commands,
@@ -18,6 +19,7 @@ from tests.compat.tables import (
 
 ROWS: list[Row] = [
     *accounts.ROWS,
+    *builds.ROWS,
     *channels.ROWS,
     *code.ROWS,
     *commands.ROWS,

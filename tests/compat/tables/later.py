@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandlot import AuthenticationError, CommandError, ConflictError, UnsupportedError
 from tests.compat.double.proxy import MIRROR
 from tests.compat.rows import Fails, Row, Works
-from tests.compat.tables import code, commands, files, sandboxes, snapshots
+from tests.compat.tables import builds, code, commands, files, sandboxes, snapshots
 from tests.compat.tenants import Tenant
 
 
@@ -66,6 +66,7 @@ ROWS: list[Row] = [
         "wrong_password",
     ),
     Works("client.health", asked),
+    Works("builds.create", builds.built_with_files),
     Works("sandboxes.create", made),
     Works("sandbox.proxy", reached),
     Works("sandboxes.list", sandboxes.listed),
