@@ -13,7 +13,7 @@ from .config import Config
 if TYPE_CHECKING:
     from .local import EmbeddedServer
 
-__all__ = ["LocalServer", "agent", "endpoint"]
+__all__ = ["LocalServer", "agent", "configured", "endpoint"]
 
 
 class LocalServer:
@@ -57,6 +57,29 @@ class LocalServer:
         with self._lock:
             if self._server is not None:
                 self._server.close()
+
+
+def configured(
+    api_key: str | None,
+    token: str | None,
+    base_url: str | None,
+    timeout: float | None,
+    profile: str | None,
+    ca_bundle: str | os.PathLike[str] | None,
+    proxy: str | None,
+) -> Endpoint:
+    """Return the server that arguments, or else environment and configuration file, name."""
+    return endpoint(
+        Config.resolve(
+            api_key=api_key,
+            token=token,
+            base_url=base_url,
+            timeout=timeout,
+            profile=profile,
+            ca_bundle=ca_bundle,
+            proxy=proxy,
+        )
+    )
 
 
 def endpoint(config: Config) -> Endpoint:

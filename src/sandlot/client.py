@@ -8,16 +8,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import models
-from ._endpoints import LocalServer, endpoint
+from ._endpoints import LocalServer, configured, endpoint
 from ._operations import meta
 from ._retry import Retry
 from ._transport import AsyncTransport, Transport
 from .config import Config
+from .resources.admin import Admin, AsyncAdmin
 from .resources.api_keys import ApiKeys, AsyncApiKeys
 from .resources.audit import AsyncAudit, Audit
 from .resources.auth import AsyncAuth, Auth
 from .resources.builds import AsyncBuilds, Builds
 from .resources.channels import AsyncChannels, Channels
+from .resources.hosts import AsyncHosts, Hosts
 from .resources.sandboxes import AsyncSandboxes, Sandboxes
 from .resources.snapshots import AsyncSnapshots, Snapshots
 from .resources.teams import AsyncTeams, Teams
@@ -30,22 +32,26 @@ class Client:
     """A client of a control plane. Threads may share it.
 
     Attributes:
+        admin: What administrators of the platform do.
         api_keys: Make, list and revoke API keys of the team.
         audit: Read who did what in the team.
         auth: Sign up, log in, change teams.
         builds: Make templates for all teams from recipes.
         channels: Be told of what happens, by webhook or in a chat.
+        hosts: The machines that sandboxes are on.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
         teams: Make, change and leave teams.
         users: Find users.
     """
 
+    admin: Admin
     api_keys: ApiKeys
     audit: Audit
     auth: Auth
     builds: Builds
     channels: Channels
+    hosts: Hosts
     sandboxes: Sandboxes
     snapshots: Snapshots
     teams: Teams
@@ -82,22 +88,16 @@ class Client:
             ConfigurationError: Something is missing or makes no sense.
         """
         if transport is None:
-            config = Config.resolve(
-                api_key=api_key,
-                token=token,
-                base_url=base_url,
-                timeout=timeout,
-                profile=profile,
-                ca_bundle=ca_bundle,
-                proxy=proxy,
-            )
-            transport = Transport(endpoint(config), retry or Retry())
+            target = configured(api_key, token, base_url, timeout, profile, ca_bundle, proxy)
+            transport = Transport(target, retry or Retry())
         self._transport = transport
+        self.admin = Admin(transport)
         self.api_keys = ApiKeys(transport)
         self.audit = Audit(transport)
         self.auth = Auth(transport)
         self.builds = Builds(transport)
         self.channels = Channels(transport)
+        self.hosts = Hosts(transport)
         self.sandboxes = Sandboxes(transport)
         self.snapshots = Snapshots(transport)
         self.teams = Teams(transport)
@@ -212,22 +212,26 @@ class AsyncClient:
     """A client of a control plane. Tasks may share it, and event loops too.
 
     Attributes:
+        admin: What administrators of the platform do.
         api_keys: Make, list and revoke API keys of the team.
         audit: Read who did what in the team.
         auth: Sign up, log in, change teams.
         builds: Make templates for all teams from recipes.
         channels: Be told of what happens, by webhook or in a chat.
+        hosts: The machines that sandboxes are on.
         sandboxes: Make, find and remove sandboxes.
         snapshots: Keep files of sandboxes as templates for others.
         teams: Make, change and leave teams.
         users: Find users.
     """
 
+    admin: AsyncAdmin
     api_keys: AsyncApiKeys
     audit: AsyncAudit
     auth: AsyncAuth
     builds: AsyncBuilds
     channels: AsyncChannels
+    hosts: AsyncHosts
     sandboxes: AsyncSandboxes
     snapshots: AsyncSnapshots
     teams: AsyncTeams
@@ -264,22 +268,16 @@ class AsyncClient:
             ConfigurationError: Something is missing or makes no sense.
         """
         if transport is None:
-            config = Config.resolve(
-                api_key=api_key,
-                token=token,
-                base_url=base_url,
-                timeout=timeout,
-                profile=profile,
-                ca_bundle=ca_bundle,
-                proxy=proxy,
-            )
-            transport = AsyncTransport(endpoint(config), retry or Retry())
+            target = configured(api_key, token, base_url, timeout, profile, ca_bundle, proxy)
+            transport = AsyncTransport(target, retry or Retry())
         self._transport = transport
+        self.admin = AsyncAdmin(transport)
         self.api_keys = AsyncApiKeys(transport)
         self.audit = AsyncAudit(transport)
         self.auth = AsyncAuth(transport)
         self.builds = AsyncBuilds(transport)
         self.channels = AsyncChannels(transport)
+        self.hosts = AsyncHosts(transport)
         self.sandboxes = AsyncSandboxes(transport)
         self.snapshots = AsyncSnapshots(transport)
         self.teams = AsyncTeams(transport)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from sandlot.errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
+from sandlot.models import Capabilities
 from tests.operations.conftest import ID, INFO, Play, answer, info, problem
 
 ROOT = "/v1/sandboxes"
@@ -58,6 +60,7 @@ def create(server: Server | None = None, template: str | None = None, **options:
             "max_lifetime_sec",
             "lease_sec",
             "if_exists",
+            "host_tags",
             "idempotency_key",
         ]
     )
@@ -99,22 +102,33 @@ def test_additions_are_sent_to_a_server_that_knows_them_and_it_is_asked_once(pla
     assert [request.path for request in play.sent] == ["/v1/capabilities", ROOT, ROOT]
 
 
-LIFETIMES = {"on_timeout": "destroy", "max_lifetime_sec": 60, "lease_sec": 30}
+NEWER_FIELDS = {
+    "on_timeout": "destroy",
+    "max_lifetime_sec": 60,
+    "lease_sec": 30,
+    "host_tags": ["gpu", "eu"],
+}
 NEWER = {
     **CAPABILITIES,
-    "features": ["create.if_exists", "create.lease", "create.lifetime", "create.on_timeout"],
+    "features": [
+        "create.host_tags",
+        "create.if_exists",
+        "create.lease",
+        "create.lifetime",
+        "create.on_timeout",
+    ],
 }
 
 
-def test_lifetimes_are_sent_to_servers_that_know_them(play: Play) -> None:
-    play(create(**LIFETIMES), answer(NEWER), info())
-    assert play.sent[-1].body == LIFETIMES
+def test_newer_fields_are_sent_to_servers_that_know_them(play: Play) -> None:
+    play(create(**NEWER_FIELDS), answer(NEWER), info())
+    assert play.sent[-1].body == NEWER_FIELDS
 
 
-@pytest.mark.parametrize("field", LIFETIMES)
-def test_lifetimes_are_not_sent_to_servers_that_do_not(play: Play, field: str) -> None:
+@pytest.mark.parametrize("field", NEWER_FIELDS)
+def test_newer_fields_are_not_sent_to_servers_that_do_not(play: Play, field: str) -> None:
     with pytest.raises(UnsupportedError, match=field):
-        play(create(**{field: LIFETIMES[field]}), answer(CAPABILITIES))
+        play(create(**{field: NEWER_FIELDS[field]}), answer(CAPABILITIES))
     assert [request.method for request in play.sent] == ["GET"]
 
 
@@ -418,3 +432,32 @@ def test_a_redirect_is_not_an_answer(play: Play) -> None:
 def _info() -> dict[str, Any]:
     body: dict[str, Any] = models.SandboxInfo.model_validate_json(info().content).to_dict()
     return body
+
+
+def test_usage_is_asked_for_in_days(play: Play) -> None:
+    server = Server(Capabilities.model_validate({**CAPABILITIES, "features": ["usage"]}), True)
+    report = {"from": "2026-10-01", "to": "2026-10-31", "points": []}
+    found = play(sandboxes.get_usage(server, date(2026, 10, 1), date(2026, 10, 31)), answer(report))
+    assert (found.from_, found.to, found.points) == (date(2026, 10, 1), date(2026, 10, 31), [])
+    assert found.to_dict() == report
+    _ = play(sandboxes.get_usage(server, None, None), answer(report))
+    paths = [(request.path, request.params) for request in play.sent]
+    where = f"{ROOT}/usage"
+    assert paths == [(where, {"from": "2026-10-01", "to": "2026-10-31"}), (where, {})]
+
+
+@pytest.mark.parametrize("bad", [5, "2026-10-01", datetime(2026, 10, 1, tzinfo=UTC)])
+def test_what_is_no_day_is_refused(play: Play, bad: Any) -> None:
+    for flow in (
+        sandboxes.get_usage(Server(), bad, None),
+        sandboxes.get_usage(Server(), None, bad),
+    ):
+        with pytest.raises(InvalidArgumentError, match="must be a date"):
+            play(flow)
+    assert play.sent == []
+
+
+def test_original_servers_are_not_asked_for_usage(play: Play) -> None:
+    with pytest.raises(UnsupportedError, match="usage"):
+        play(sandboxes.get_usage(Server(None, True), None, None))
+    assert play.sent == []

@@ -14,11 +14,15 @@ from sandlot.server.engine.base import (
     EngineError,
     FileReader,
     FileWriter,
+    Node,
     Process,
     SandboxHandle,
     SandboxSpec,
     Usage,
 )
+from sandlot.server.ids import new_id
+from sandlot.server.services.events import Events
+from sandlot.server.services.machines import Machines
 from sandlot.server.services.sandboxes import Sandboxes
 from sandlot.server.store.memory import MemoryStore
 
@@ -38,6 +42,7 @@ class Handle:
 
     def __init__(self, sandbox_id: str, gate: Callable[[str], Awaitable[None]]) -> None:
         self.id = sandbox_id
+        self.node = "local"
         self.gone = asyncio.Event()
         self.frozen = False
         self._gate = gate
@@ -79,6 +84,9 @@ class Double:
     async def start(self) -> None:
         return
 
+    async def nodes(self) -> Sequence[Node]:
+        return [Node("local")]
+
     async def adopt(self) -> Sequence[SandboxHandle]:
         return list(self.living.values())
 
@@ -115,9 +123,11 @@ Scenario = Callable[[Sandboxes, Double, MemoryStore], Coroutine[None, None, None
 def run(scenario: Scenario) -> None:
     async def main() -> None:
         store, engine = MemoryStore(), Double()
-        sandboxes = Sandboxes(store.sandboxes, engine)
+        machines = Machines(store, engine, Events(), new_id("host"), 90)
+        sandboxes = Sandboxes(store.sandboxes, engine, machines)
         try:
             async with asyncio.timeout(45):
+                await machines.start()
                 await scenario(sandboxes, engine, store)
         finally:
             await sandboxes.close()

@@ -36,7 +36,8 @@ STRANGERS = (
 )
 """Whoever has no valid credential: 401, wherever one is needed."""
 KEY, MEMBER, ADMIN, OWNER = "key", "member", "admin", "owner"
-OTHERS = ("other owner", "platform admin")
+PLATFORM = "platform admin"
+OTHERS = ("other owner", PLATFORM)
 TEAM = (KEY, MEMBER, ADMIN, OWNER)
 USERS = (MEMBER, ADMIN, OWNER)
 Expected = dict[str, int]
@@ -66,7 +67,8 @@ def platform(status: int) -> Expected:
 
 
 BOX, TEAM_PATH = "/v1/sandboxes/{id}", "/v1/teams/{id}"
-NO_USER, NO_KEY = "usr-" + "1" * 25, "key-" + "1" * 25
+NO_USER, NO_KEY, NO_TEAM = "usr-" + "1" * 25, "key-" + "1" * 25, "team-" + "1" * 25
+HOST, NO_HOST = "/v1/hosts/{id}", {"id": "host-" + "1" * 25}
 CHANNEL, NO_CHANNEL = "/v1/channels/{id}", {"id": "ch-" + "1" * 25}
 BUILD, NO_BUILD = "/v1/admin/builds/{id}", {"id": "bld-" + "1" * 25}
 BELOW_ADMIN, BELOW_OWNER = (MEMBER,), (MEMBER, ADMIN)
@@ -79,6 +81,7 @@ TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
     ("POST /v1/sandboxes", with_key(400), {"json": {"vcpus": "many"}}),
     ("GET /v1/sandboxes", with_key(200), {}),
     ("GET /v1/sandboxes/stats", with_key(200), {}),
+    ("GET /v1/sandboxes/usage", with_key(200), {}),
     ("POST /v1/sandboxes/stop", with_key(200), {"json": {"sandbox_ids": [UNKNOWN_ID]}}),
     (f"GET {BOX}", with_key(200, 404), {}),
     (f"DELETE {BOX}", with_key(404), {"id": UNKNOWN_ID}),
@@ -163,6 +166,25 @@ TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
     (f"GET {BUILD}", platform(404), NO_BUILD),
     (f"GET {BUILD}/log", platform(404), NO_BUILD),
     (f"POST {BUILD}/cancel", platform(404), NO_BUILD),
+    ("POST /v1/hosts", users(403) | {PLATFORM: 201}, {"json": {"type": "regular"}}),
+    ("GET /v1/hosts", users(200), {}),
+    (f"GET {HOST}", users(404), NO_HOST),
+    (f"DELETE {HOST}", users(404), NO_HOST),
+    (f"GET {HOST}/delete-preview", users(404), NO_HOST),
+    (f"POST {HOST}/token", users(404), NO_HOST),
+    (f"GET {HOST}/tags", users(404), NO_HOST),
+    (f"POST {HOST}/tags", users(404), {**NO_HOST, "json": {"tag": "gpu"}}),
+    (f"DELETE {HOST}/tags/{{tag}}", users(404), NO_HOST),
+    ("POST /v1/hosts/register", everybody(400), {"json": {}}),
+    ("POST /v1/hosts/auth/refresh", everybody(400), {"json": {}}),
+    (f"POST {HOST}/heartbeat", everybody(401) | {"host": 403}, NO_HOST),
+    (
+        "PUT /v1/admin/teams/{id}/byoc",
+        users(403) | {PLATFORM: 400},
+        {"id": NO_TEAM, "json": {"enabled": False}},
+    ),
+    ("GET /v1/admin/templates", users(403) | {PLATFORM: 200}, {}),
+    ("DELETE /v1/admin/templates/{name}", users(403) | {PLATFORM: 404}, {}),
     # Last, as it is what it says; the owner is the last one.
     (f"POST {TEAM_PATH}/leave", users(204, 403) | {OWNER: 403}, {}),
     ("GET /v1/audit-logs", users(200) | dict.fromkeys((MEMBER, ADMIN), 401), {}),
@@ -193,7 +215,7 @@ class World:
             ADMIN: _bearer(admin.token),
             OWNER: _bearer(owner.token),
             "other owner": _bearer(people.sign_up("Other").token),
-            "platform admin": _bearer(first.token),
+            PLATFORM: _bearer(first.token),
         }
         self.headers |= _bad_tokens(owner, secret)
 
@@ -203,6 +225,7 @@ class World:
         thing = about.get("id") or (self.team if pattern.startswith("/v1/teams") else self.box)
         path = pattern.replace("{id}", thing).replace("{user_id}", NO_USER)
         path = path.replace("{name}", "nothing").replace("{checkpoint}", "cp-" + "0" * 25)
+        path = path.replace("{tag}", "gpu")
         if method == "WEBSOCKET":
             return self._upgrade(path, self.headers[who])
         content = json.dumps(about["json"]).replace("TEAM", self.team) if "json" in about else None
@@ -327,4 +350,6 @@ def test_whatever_changes_something_is_in_the_audit_log() -> None:
         "POST /v1/auth/login",
         "POST /v1/auth/switch-team",
         "POST /v1/channels/test",
+        "POST /v1/hosts/auth/refresh",
+        f"POST {HOST}/heartbeat",
     }

@@ -18,7 +18,9 @@ from sandlot.server.services.errors import (
     InvalidStateError,
     NotFoundError,
 )
+from sandlot.server.services.events import Events
 from sandlot.server.services.idempotency import Claim, Idempotency, Keyed
+from sandlot.server.services.machines import Machines
 from sandlot.server.services.sandboxes import NewSandbox, Sandboxes
 from sandlot.server.store.memory import MemoryStore
 from sandlot.server.store.records import SandboxRecord
@@ -255,7 +257,9 @@ async def test_a_template_that_is_not_installed() -> None:
     """Whoever asks for it is told what to do."""
     advice = "Do this and that."
     engine = Double(capabilities=replace(CAPABILITIES, missing={"absent": advice}))
-    sandboxes = Sandboxes(MemoryStore().sandboxes, engine)
+    store = MemoryStore()
+    machines = Machines(store, engine, Events(), new_id("host"), 90)
+    sandboxes = Sandboxes(store.sandboxes, engine, machines)
     with pytest.raises(NotFoundError, match=f"not installed on the server. {advice}"):
         _ = await sandboxes.create(TEAM, NewSandbox("absent"), new_id("cl"))
     with pytest.raises(NotFoundError, match="there are: minimal"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, TypeGuard
 
 from ..errors import InvalidArgumentError
@@ -106,6 +107,15 @@ def whole(value: Any, name: str) -> int | None:
     if value < 0:
         raise InvalidArgumentError(f"{name} must not be negative")
     return value
+
+
+def day(value: Any, name: str) -> str | None:
+    """Check a day; a time would leave open in which time zone."""
+    if value is None:
+        return None
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise InvalidArgumentError(f"{name} must be a date, not {type(value).__name__}")
+    return value.isoformat()
 
 
 def sandbox_id(value: Any) -> str:

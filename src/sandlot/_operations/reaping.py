@@ -40,12 +40,12 @@ def stop_many(
 
 def reap(
     server: Server,
-    *,
     metadata: Mapping[str, str] | None,
     name: str | None,
     older_than: float | None,
     inactive_for: float | None,
     status: str | None,
+    *,
     dry_run: bool,
 ) -> Flow[list[models.SandboxInfo]]:
     """Destroy the sandboxes that all filters fit; return them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 from uuid import uuid4
 
@@ -54,6 +55,7 @@ _ADDITIONS = frozenset(
 """What original servers would silently ignore."""
 _GONE = frozenset({"stopped", "error"})
 _FEATURES = {
+    "host_tags": "create.host_tags",
     "if_exists": "create.if_exists",
     "lease_sec": "create.lease",
     "max_lifetime_sec": "create.lifetime",
@@ -89,6 +91,7 @@ def create(
     max_lifetime_sec: int | None,
     lease_sec: int | None,
     if_exists: str | None,
+    host_tags: Sequence[str] | None,
     idempotency_key: str | None,
     wait: bool,
 ) -> Flow[Creation]:
@@ -110,6 +113,7 @@ def create(
         max_lifetime_sec=max_lifetime_sec,
         lease_sec=lease_sec,
         if_exists=if_exists,
+        host_tags=arguments.optional_words(host_tags, "host_tags"),
     )
     if if_exists == "get" and name is None:
         raise InvalidArgumentError("if_exists needs a name to look for")
@@ -158,7 +162,6 @@ def create(
 
 def list_page(
     server: Server,
-    *,
     status: str | None,
     template: str | None,
     name: str | None,
@@ -190,6 +193,15 @@ def get_stats(range: str | None) -> Flow[models.SandboxStats]:
     """Ask how much the team runs."""
     params = arguments.without_none(range=arguments.optional_text(range, "range"))
     return fetch(models.SandboxStats, Request("GET", f"{_ROOT}/stats", params=params))
+
+
+def get_usage(server: Server, first: date | None, last: date | None) -> Flow[models.UsageReport]:
+    """Ask what the team used of each day."""
+    days = arguments.without_none(
+        **{"from": arguments.day(first, "start"), "to": arguments.day(last, "end")}
+    )
+    yield from meta.require(server, "usage by days", "usage")
+    return (yield from fetch(models.UsageReport, Request("GET", f"{_ROOT}/usage", params=days)))
 
 
 def get(sandbox_id: str) -> Flow[models.SandboxInfo]:

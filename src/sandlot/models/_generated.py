@@ -1,5 +1,6 @@
 # Generated from internal/api/openapi.yaml by `make generate`. Do not edit.
 
+from datetime import date as date_aliased
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
@@ -18,7 +19,7 @@ class ErrorDetail(Model):
     `account_disabled`, `account_deactivated` (403), `not_found` (404), `method_not_allowed` (405),
     `invalid_state`, `conflict`, `already_exists`, `email_taken`, `owns_team_with_members`, `has_active_sandboxes`,
     `idempotency_key_conflict`, `idempotency_key_used` (409), `too_large` (413), `rate_limited` (429), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
-    (502), `host_unavailable` (503), `gateway_timeout` (504), `no_space` (507).
+    (502), `host_unavailable`, `no_hosts_available` (503), `gateway_timeout` (504), `no_space` (507).
     """
     message: str
     """
@@ -163,6 +164,10 @@ class CreateSandboxRequest(Model):
     require_isolation: list[str] | None = None
     """
     What must be enforced, in the words of `Isolation.enforced`; a 501 `unsupported` if something is not.
+    """
+    host_tags: list[str] | None = None
+    """
+    Tags that the host must have, all of them; a 503 `no_hosts_available` if there is none.
     """
 
 
@@ -1696,6 +1701,262 @@ class WebhookResource(Model):
     """
 
 
+class UsagePoint(Model):
+    """
+    What was used of a day.
+    """
+
+    date: date_aliased
+    """
+    The day, in UTC.
+    """
+    cpu_minutes: float
+    """
+    Processors of what ran, times minutes.
+    """
+    ram_mb_minutes: float
+    """
+    MiB of memory of what ran, times minutes.
+    """
+
+
+class CreateHostRequest(Model):
+    """
+    A host to be made.
+    """
+
+    type: str
+    """
+    `regular`, for all teams, or `byoc`, for the team that brings it.
+    """
+    team_id: str | None = None
+    """
+    With `byoc`: the team.
+    """
+    provider: str | None = None
+    """
+    Who runs the machine: 1 to 128 characters.
+    """
+    availability_zone: str | None = None
+    """
+    Where it is: 1 to 128 characters.
+    """
+
+
+class Host(Model):
+    """
+    A machine that sandboxes can be on.
+    """
+
+    id: str
+    """
+    Its id.
+    """
+    type: Literal["regular", "byoc"] | str
+    """
+    Who it is for.
+    """
+    team_id: str | None = None
+    """
+    With `byoc`: the team that brings it.
+    """
+    team_name: str | None = None
+    """
+    What that team is called; for administrators of the platform only.
+    """
+    provider: str | None = None
+    """
+    Who runs the machine.
+    """
+    availability_zone: str | None = None
+    """
+    Where it is.
+    """
+    arch: str | None = None
+    """
+    Architecture of its processors.
+    """
+    cpu_cores: int | None = None
+    """
+    Processors.
+    """
+    memory_mb: int | None = None
+    """
+    Memory in MiB.
+    """
+    disk_gb: int | None = None
+    """
+    Disk in GiB.
+    """
+    address: str | None = None
+    """
+    What an agent said of itself, or the name of a server's machine.
+    """
+    engine: str | None = None
+    """
+    What keeps the sandboxes, if it is the machine of a server like this.
+    """
+    status: Literal["pending", "online", "offline", "unreachable", "draining"] | str
+    """
+    Whether it is there.
+    """
+    last_heartbeat_at: AwareDatetime | None = None
+    """
+    When it was last heard of.
+    """
+    created_by: str
+    """
+    Id of the user who made it.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+    updated_at: AwareDatetime
+    """
+    When it last changed.
+    """
+
+
+class HostInvitation(Model):
+    """
+    A host that waits to be registered.
+    """
+
+    host: Host
+    registration_token: str
+    """
+    What it is registered with, once and within an hour.
+    """
+
+
+class RegisterHostRequest(Model):
+    """
+    What an agent says of its machine.
+    """
+
+    token: str
+    """
+    The token that the host was made with.
+    """
+    address: str
+    """
+    Where the agent is reached: 1 to 255 characters.
+    """
+    arch: str | None = None
+    """
+    Architecture of the processors: 1 to 64 characters.
+    """
+    cpu_cores: int | None = None
+    """
+    Processors.
+    """
+    memory_mb: int | None = None
+    """
+    Memory in MiB.
+    """
+    disk_gb: int | None = None
+    """
+    Disk in GiB.
+    """
+
+
+class RefreshHostTokenRequest(Model):
+    """
+    What new tokens are given for.
+    """
+
+    refresh_token: str
+    """
+    The last refresh token.
+    """
+
+
+class HostCredentials(Model):
+    """
+    What an agent is given.
+    """
+
+    host: Host
+    token: str
+    """
+    What it sends as `X-Host-Token`, for seven days.
+    """
+    refresh_token: str
+    """
+    What it gets new tokens for, once and within 60 days.
+    """
+
+
+class HostDeletePreview(Model):
+    """
+    What would go with a host.
+    """
+
+    host: Host
+    sandbox_ids: list[str]
+    """
+    The live sandboxes on it, paused ones included.
+    """
+
+
+class AddHostTagRequest(Model):
+    """
+    A tag for a host.
+    """
+
+    tag: str
+    """
+    1 to 64 characters that can be shown, without slashes.
+    """
+
+
+class SetByocRequest(Model):
+    """
+    Whether a team brings its own hosts.
+    """
+
+    enabled: bool
+    """
+    `true`; it cannot be taken back.
+    """
+
+
+class AdminTemplate(Model):
+    """
+    A template, as administrators see it.
+    """
+
+    name: str
+    """
+    What it is called.
+    """
+    type: Literal["base", "snapshot"] | str
+    """
+    What it is.
+    """
+    vcpus: int
+    """
+    Processors of sandboxes made from it.
+    """
+    memory_mb: int
+    """
+    Their memory in MiB.
+    """
+    size_bytes: int
+    """
+    Size of its files; 0 of those that come with the engine.
+    """
+    team_id: str
+    """
+    Whose it is.
+    """
+    created_at: AwareDatetime
+    """
+    When it was made.
+    """
+
+
 class Error(Model):
     """
     Body of every failed response.
@@ -1845,6 +2106,10 @@ class SandboxInfo(Model):
     Snapshot that the files came from.
     """
     isolation: Isolation | None = None
+    host_id: str | None = None
+    """
+    The host that it is on.
+    """
     host_ip: str | None = None
     """
     Address of the host.
@@ -2068,6 +2333,25 @@ class WebhookEvent(Model):
     """
     actor: WebhookActor
     resource: WebhookResource
+
+
+class UsageReport(Model):
+    """
+    What a team used of each day.
+    """
+
+    from_: Annotated[date_aliased, Field(alias="from")]
+    """
+    The first day.
+    """
+    to: date_aliased
+    """
+    The last day.
+    """
+    points: list[UsagePoint]
+    """
+    Days in order; those without use are left out.
+    """
 
 
 class Capabilities(Model):

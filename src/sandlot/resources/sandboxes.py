@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Literal, TypeAlias
 
 from .. import models
@@ -41,6 +42,7 @@ class Sandboxes(Resource):
         max_lifetime_sec: int | None = None,
         lease_sec: int | None = None,
         if_exists: Literal["error", "get"] | None = None,
+        host_tags: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
     ) -> Sandbox:
@@ -67,6 +69,7 @@ class Sandboxes(Resource):
                 happens by itself inside of `with`, for as long as this process lives.
             if_exists: `get` returns the live sandbox of this `name`, if there is one. It is resumed
                 if it is paused, and not destroyed at the end of `with`.
+            host_tags: Tags that its host must have, all of them.
             idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
                 is made up if None; a key of your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
@@ -90,6 +93,7 @@ class Sandboxes(Resource):
                 max_lifetime_sec=max_lifetime_sec,
                 lease_sec=lease_sec,
                 if_exists=if_exists,
+                host_tags=host_tags,
                 idempotency_key=idempotency_key,
                 wait=wait,
             )
@@ -118,15 +122,7 @@ class Sandboxes(Resource):
 
         def fetch(cursor: str | None) -> Page[Sandbox]:
             infos, following = self._run(
-                sandboxes.list_page(
-                    self._server,
-                    status=status,
-                    template=template,
-                    name=name,
-                    metadata=metadata,
-                    limit=limit,
-                    cursor=cursor,
-                )
+                sandboxes.list_page(self._server, status, template, name, metadata, limit, cursor)
             )
             found = [Sandbox(self._transport, info) for info in infos]
             return Page((found, following), fetch)
@@ -186,13 +182,7 @@ class Sandboxes(Resource):
         """
         return self._run(
             reaping.reap(
-                self._server,
-                metadata=metadata,
-                name=name,
-                older_than=older_than,
-                inactive_for=inactive_for,
-                status=status,
-                dry_run=dry_run,
+                self._server, metadata, name, older_than, inactive_for, status, dry_run=dry_run
             )
         )
 
@@ -203,6 +193,15 @@ class Sandboxes(Resource):
             range: How far back: 5m, 1h, 6h, 24h or 30d; 1h if None.
         """
         return self._run(sandboxes.get_stats(range))
+
+    def usage(self, start: date | None = None, end: date | None = None) -> models.UsageReport:
+        """Return what the team used of each day, in UTC, while its sandboxes ran.
+
+        Args:
+            start: The first day; the 29th before the last one if None.
+            end: The last day; today if None.
+        """
+        return self._run(sandboxes.get_usage(self._server, start, end))
 
     def _created(self, creation: Flow[Creation]) -> Sandbox:
         return created(self._transport, self._run(creation))
@@ -230,6 +229,7 @@ class AsyncSandboxes(AsyncResource):
         max_lifetime_sec: int | None = None,
         lease_sec: int | None = None,
         if_exists: Literal["error", "get"] | None = None,
+        host_tags: Sequence[str] | None = None,
         idempotency_key: str | None = None,
         wait: bool = True,
     ) -> AsyncCreation:
@@ -256,6 +256,7 @@ class AsyncSandboxes(AsyncResource):
                 happens by itself inside of `with`, for as long as this process lives.
             if_exists: `get` returns the live sandbox of this `name`, if there is one. It is resumed
                 if it is paused, and not destroyed at the end of `with`.
+            host_tags: Tags that its host must have, all of them.
             idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
                 is made up if None; a key of your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
@@ -279,6 +280,7 @@ class AsyncSandboxes(AsyncResource):
                 max_lifetime_sec=max_lifetime_sec,
                 lease_sec=lease_sec,
                 if_exists=if_exists,
+                host_tags=host_tags,
                 idempotency_key=idempotency_key,
                 wait=wait,
             )
@@ -307,15 +309,7 @@ class AsyncSandboxes(AsyncResource):
 
         async def fetch(cursor: str | None) -> AsyncPage[AsyncSandbox]:
             infos, following = await self._run(
-                sandboxes.list_page(
-                    self._server,
-                    status=status,
-                    template=template,
-                    name=name,
-                    metadata=metadata,
-                    limit=limit,
-                    cursor=cursor,
-                )
+                sandboxes.list_page(self._server, status, template, name, metadata, limit, cursor)
             )
             found = [AsyncSandbox(self._transport, info) for info in infos]
             return AsyncPage((found, following), fetch)
@@ -375,13 +369,7 @@ class AsyncSandboxes(AsyncResource):
         """
         return await self._run(
             reaping.reap(
-                self._server,
-                metadata=metadata,
-                name=name,
-                older_than=older_than,
-                inactive_for=inactive_for,
-                status=status,
-                dry_run=dry_run,
+                self._server, metadata, name, older_than, inactive_for, status, dry_run=dry_run
             )
         )
 
@@ -392,6 +380,15 @@ class AsyncSandboxes(AsyncResource):
             range: How far back: 5m, 1h, 6h, 24h or 30d; 1h if None.
         """
         return await self._run(sandboxes.get_stats(range))
+
+    async def usage(self, start: date | None = None, end: date | None = None) -> models.UsageReport:
+        """Return what the team used of each day, in UTC, while its sandboxes ran.
+
+        Args:
+            start: The first day; the 29th before the last one if None.
+            end: The last day; today if None.
+        """
+        return await self._run(sandboxes.get_usage(self._server, start, end))
 
     def _created(self, creation: Flow[Creation]) -> AsyncCreation:
         return AsyncCreation(self._transport, creation)

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from .api import (
     accounts,
+    admin,
     api_keys,
     audit,
     builds,
@@ -19,6 +20,7 @@ from .api import (
     checkpoints,
     commands,
     files,
+    hosts,
     meta,
     platform,
     profile,
@@ -52,6 +54,8 @@ ROUTERS: Final[Sequence[tuple[str, APIRouter]]] = [
     ("/v1/teams", teams.router),
     ("/v1/audit-logs", audit.router),
     ("/v1/admin", platform.router),
+    ("/v1/hosts", hosts.router),
+    ("/v1/admin", admin.router),
 ]
 """All routes, with the beginnings of their paths; `api/permissions.py` says who may use them."""
 

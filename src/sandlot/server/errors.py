@@ -44,6 +44,7 @@ STATUS_OF: Final[dict[str, int]] = {
     "bad_gateway": 502,
     "port_closed": 502,
     "host_unavailable": 503,
+    "no_hosts_available": 503,
     "gateway_timeout": 504,
     "no_space": 507,
 }

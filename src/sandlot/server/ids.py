@@ -17,9 +17,9 @@ def new_id(prefix: str) -> str:
     return _written(prefix, uuid.uuid4().int)
 
 
-def related_id(first: str, index: int) -> str:
-    """Return the id of another thing that was made together with the first one."""
-    digest = hashlib.sha256(f"{first}:{index}".encode()).digest()
+def related_id(first: str, which: int | str) -> str:
+    """Return the id of another thing that belongs to the first one."""
+    digest = hashlib.sha256(f"{first}:{which}".encode()).digest()
     return _written(first.partition("-")[0], int.from_bytes(digest[:16], "big"))
 
 

@@ -102,6 +102,12 @@ class Options(BaseModel):
     builds_timeout_sec: float = Field(
         default=3600.0, gt=0, description="Seconds that the build of a template may take."
     )
+    host_timeout_sec: float = Field(
+        default=90.0,
+        ge=1,
+        description="Seconds without a heartbeat after which a host is unreachable; this server"
+        " sends its own three times in that.",
+    )
     max_build_archive_bytes: int = Field(
         default=100 << 20, gt=0, description="Largest archive that may come with a recipe."
     )
@@ -177,6 +183,11 @@ class Options(BaseModel):
     def key_file(self) -> Path:
         """Where a key that was made at the first start is found."""
         return self.data_dir / "api-key"
+
+    @property
+    def server_id_file(self) -> Path:
+        """Where it is kept what this server's hosts are recognised by in its next life."""
+        return self.data_dir / "server-id"
 
     @property
     def token_secret_file(self) -> Path:

@@ -17,6 +17,7 @@ from .engine.base import (
     EngineError,
     SandboxSpec,
 )
+from .ids import is_id, new_id
 from .options import Options
 from .outgoing.senders import Senders
 from .secret_files import find_or_make
@@ -29,9 +30,12 @@ from .services.channels import Channels
 from .services.checkpoints import Checkpoints
 from .services.commands import Commands
 from .services.deliveries import Deliveries, Persistence
+from .services.enrollment import Enrollment
 from .services.events import Events
 from .services.forks import Forks
+from .services.hosts import Hosts
 from .services.idempotency import Idempotency
+from .services.machines import Machines
 from .services.metrics import Metrics
 from .services.passwords import Passwords
 from .services.platform import Platform
@@ -43,6 +47,7 @@ from .services.stats import Stats
 from .services.tasks import TaskGroup
 from .services.teams import Teams
 from .services.tokens import MIN_SECRET, Tokens
+from .services.usage import Usage
 from .store.base import Store, StoreUnavailableError
 from .store.opening import open_store
 
@@ -52,6 +57,8 @@ _MEASURE_INTERVAL = 1.0
 _SAMPLE_INTERVAL = 10.0
 _SAVE_INTERVAL = 5.0
 _CLEAN_INTERVAL = 3600.0
+_BEATS = 3
+"""Heartbeats in the time after which a host is unreachable."""
 _FAREWELL = 1.0
 _SECRET_BYTES = 48
 _log = logging.getLogger("sandlot.server")
@@ -97,6 +104,10 @@ class ControlPlane:
     deliveries: Deliveries
     metrics: Metrics
     stats: Stats
+    usage: Usage
+    hosts: Hosts
+    enrollment: Enrollment
+    machines: Machines
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -154,6 +165,7 @@ class ControlPlane:
             await self.snapshots.close()
             await self.deliveries.close()
             await self.audit.close()
+            await self.machines.stop(forget=self.options.ephemeral)
         finally:
             await store.close()
 
@@ -183,6 +195,7 @@ class ControlPlane:
         await engine.start()
         secret = _token_secret(options)
         tokens = Tokens(secret)
+        server_id = _server_id(options)
         store = await open_store(options.database)
         self.auth = Authenticator(store, tokens, required=options.auth == "api-key")
         passwords = Passwords()
@@ -190,7 +203,12 @@ class ControlPlane:
         self.api_keys = ApiKeys(store, self.auth.forget)
         self.audit = AuditLog(store.audit, options.audit_days)
         _ = self.events.subscribe(self.audit.on_event)
-        self.sandboxes = Sandboxes(store.sandboxes, engine, Starter(self.commands).begin)
+        timeout = options.host_timeout_sec
+        self.machines = Machines(store, engine, self.events, server_id, timeout)
+        self.enrollment = Enrollment(store.hosts, tokens, self.events)
+        begin = Starter(self.commands).begin
+        self.sandboxes = Sandboxes(store.sandboxes, engine, self.machines, begin)
+        self.hosts = Hosts(store, self.sandboxes.lives, self.enrollment, timeout)
         self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine, self.events)
         self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
         self.profiles = Profiles(store, self.teams, passwords, self.auth.forget)
@@ -212,6 +230,7 @@ class ControlPlane:
         self.deliveries = Deliveries(store.channels, store.deliveries, senders, persistence)
         self.metrics = Metrics(self.sandboxes)
         self.stats = Stats(store.stats, self.sandboxes)
+        self.usage = Usage(store)
         self._store = store
         key = None if options.api_key is None else options.api_key.get_secret_value()
         if (
@@ -220,12 +239,14 @@ class ControlPlane:
             _log.warning("an API key was made", extra={"path": str(path)})
         announce_sandboxes(self.sandboxes.lives, self.events)
         self.deliveries.start(self.events)
+        await self.machines.start()
         await self.sandboxes.recover()
-        await self.snapshots.recover()
+        await self.snapshots.recover(self.machines.hosts)
         await self.builds.recover()
         for work, interval in (
             (self.metrics.measure, _MEASURE_INTERVAL),
             (self.stats.sample, _SAMPLE_INTERVAL),
+            (self.machines.beat, timeout / _BEATS),
             (self.sandboxes.save_activity, _SAVE_INTERVAL),
             (self.builds.save_logs, _SAVE_INTERVAL),
             (self.builds.forget_old, _CLEAN_INTERVAL),
@@ -252,6 +273,20 @@ def _token_secret(options: Options) -> str:
             " new one is made; all tokens become invalid",
         )
     return secret
+
+
+def _server_id(options: Options) -> str:
+    """Return what this server is recognised by, made at the first start."""
+    if options.ephemeral:
+        return new_id("host")
+    server_id = find_or_make(options.server_id_file, lambda: new_id("host"))
+    if not is_id("host", server_id):
+        raise StartError(
+            "configuration_invalid",
+            f"what is in {options.server_id_file} is no id of a server: remove the file, so that"
+            " a new one is made; sandboxes of the last server are not found again then",
+        )
+    return server_id
 
 
 def _warm_specs(wanted: Mapping[str, int]) -> list[SandboxSpec]:

@@ -58,12 +58,17 @@ def _own_account(audited: Audited) -> Rule:
     return Rule("users", "member", person=True, audited=audited)
 
 
+def _host(audited: Audited | None = None) -> Rule:
+    return Rule("hosts", "member", audited=audited)  # what more it takes depends on the host
+
+
 _READ = Rule("sandboxes")
 _OPEN = Rule(None)
 _BOX = "/v1/sandboxes/{id}"
 _TEAM = "/v1/teams/{id}"
 _CHANNEL = "/v1/channels/{id}"
 _BUILD = "/v1/admin/builds/{id}"
+_HOST = "/v1/hosts/{id}"
 
 RULES: Final[Mapping[str, Rule]] = {
     "GET /health": _OPEN,
@@ -74,6 +79,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "POST /v1/sandboxes": _sandbox("create"),
     "GET /v1/sandboxes": _READ,
     "GET /v1/sandboxes/stats": _READ,
+    "GET /v1/sandboxes/usage": _READ,
     "POST /v1/sandboxes/stop": _sandbox("stop_many", "warning"),
     f"GET {_BOX}": _READ,
     f"DELETE {_BOX}": _sandbox("destroy", "warning"),
@@ -172,6 +178,29 @@ RULES: Final[Mapping[str, Rule]] = {
         "admin", platform=True, audited=Audited("user", "set_active", "warning", "admin")
     ),
     "GET /v1/admin/audit-logs": Rule("admin", platform=True),
+    # Hosts
+    "POST /v1/hosts": _host(Audited("host", "create", scope="admin")),
+    "GET /v1/hosts": _host(),
+    f"GET {_HOST}": _host(),
+    f"DELETE {_HOST}": _host(Audited("host", "delete", "warning", "admin")),
+    f"GET {_HOST}/delete-preview": _host(),
+    f"POST {_HOST}/token": _host(Audited("host", "regenerate_token", "info", "admin")),
+    f"GET {_HOST}/tags": _host(),
+    f"POST {_HOST}/tags": _host(Audited("host", "add_tag", "info", "admin")),
+    f"DELETE {_HOST}/tags/{{tag}}": _host(Audited("host", "remove_tag", "info", "admin")),
+    "POST /v1/hosts/register": Rule(None, audited=Audited("host", "register", scope="admin")),
+    "POST /v1/hosts/auth/refresh": _OPEN,
+    f"POST {_HOST}/heartbeat": Rule(None, host=True),
+    # Administration of the platform
+    "PUT /v1/admin/teams/{id}/byoc": Rule(
+        "admin", platform=True, audited=Audited("team", "set_byoc", "info", "admin")
+    ),
+    "GET /v1/admin/templates": Rule("admin", platform=True),
+    "DELETE /v1/admin/templates/{name}": Rule(
+        "admin",
+        platform=True,
+        audited=Audited("template", "delete", "warning", "admin", resource="name"),
+    ),
     # The audit log
     "GET /v1/audit-logs": Rule("audit", "member"),
 }

@@ -12,6 +12,7 @@ from sandlot.models import CreateSandboxRequest, Lease, StopRequest
 from sandlot.server.ids import is_id
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.services.hosts import check_tag
 from sandlot.server.services.idempotency import Claim
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.sandboxes import Creation, NewSandbox
@@ -20,7 +21,9 @@ from sandlot.server.store.records import SandboxFilter
 from .bodies import read_json, reply, reply_list
 from .context import Caller, Plane, SandboxId, check_sandbox_id
 from .cursors import cursor, page_limit, parse_cursor
+from .host_views import usage_view
 from .idempotency import fingerprint, once
+from .parameters import day
 from .views import metrics_view, sandbox_view, stats_view, stop_view
 
 __all__ = ["router"]
@@ -88,6 +91,14 @@ async def get_stats(request: Request, plane: Plane, caller: Caller) -> Response:
     """Tell how much the team runs, now and over time."""
     range = request.query_params.get("range") or "1h"
     return reply(stats_view(await plane.stats.report(caller.team_id, range)))
+
+
+@router.get("/usage")
+async def get_usage(request: Request, plane: Plane, caller: Caller) -> Response:
+    """Tell what the team used of each day."""
+    query = request.query_params
+    first, last = day(query, "from"), day(query, "to")
+    return reply(usage_view(await plane.usage.report(caller.team_id, first, last)))
 
 
 @router.post("/stop")
@@ -175,4 +186,5 @@ def _wanted(body: CreateSandboxRequest, default: NewSandbox) -> NewSandbox:
         max_lifetime_sec=body.max_lifetime_sec or default.max_lifetime_sec,
         lease_sec=body.lease_sec or default.lease_sec,
         require_isolation=body.require_isolation or (),
+        host_tags=[check_tag(tag, "host_tags") for tag in body.host_tags or ()],
     )

@@ -21,7 +21,7 @@ from .idempotency import fingerprint, once
 from .parameters import flag
 from .views import snapshot_view, template_view
 
-__all__ = ["router"]
+__all__ = ["check_name", "router"]
 
 router = APIRouter()
 
@@ -66,17 +66,22 @@ async def get_snapshot(name: str, plane: Plane, caller: Caller) -> Response:
     """Look up a template."""
     if name in plane.capabilities.templates:
         return reply(template_view(name, plane.started_at))
-    return reply(snapshot_view(await plane.snapshots.get(caller.team_id, _checked(name))))
+    return reply(snapshot_view(await plane.snapshots.get(caller.team_id, check_name(name))))
 
 
 @router.delete("/{name}")
 async def delete_snapshot(name: str, plane: Plane, caller: Caller) -> Response:
     """Delete a snapshot; sandboxes made from it keep their files."""
-    await plane.snapshots.delete(caller.team_id, _checked(name))
+    await plane.snapshots.delete(caller.team_id, check_name(name))
     return Response(status_code=204)
 
 
-def _checked(name: str) -> str:
+def check_name(name: str) -> str:
+    """Return a text that can be the name of a template.
+
+    Raises:
+        InvalidRequestError: It cannot.
+    """
     if not _NAME.fullmatch(name):
         raise InvalidRequestError(
             "name: must be 1-64 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit."

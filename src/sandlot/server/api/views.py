@@ -56,6 +56,7 @@ _FEATURES: Final = [
     "create.cwd",
     "create.disk",
     "create.env",
+    "create.host_tags",
     "create.if_exists",
     "create.lease",
     "create.lifetime",
@@ -73,12 +74,14 @@ _FEATURES: Final = [
     "exec.user",
     "files.archive",
     "files.tree",
+    "hosts",
     "idempotency",
     "list.filters",
     "list.paging",
     "ports.errors",
     "sandboxes.stop",
     "snapshots",
+    "usage",
 ]
 """The additions to the original protocol."""
 
@@ -103,6 +106,7 @@ def sandbox_view(record: SandboxRecord, engine: EngineCapabilities) -> SandboxIn
         cwd=record.cwd,
         network=record.network,
         snapshot=record.snapshot,
+        host_id=record.host_id,
         isolation=_isolation_of(engine, record.network) if record.status in LIVE_STATUSES else None,
         created_at=record.created_at,
         started_at=record.started_at,

@@ -30,6 +30,7 @@ from .errors import (
     UnsuitableError,
 )
 from .files import FileEntry, FileReader, FileTree, FileWriter
+from .nodes import Node
 
 __all__ = [
     "Change",
@@ -48,6 +49,7 @@ __all__ = [
     "FileReader",
     "FileTree",
     "FileWriter",
+    "Node",
     "Output",
     "PortClosedError",
     "Process",
@@ -75,6 +77,7 @@ class SandboxSpec:
         cwd: Directory that it starts in, and the home directory otherwise.
         snapshot: Id of the snapshot that its files come from; they are those of the template if
             None.
+        nodes: Names of the nodes that it may be on; any, if there are none.
     """
 
     id: str
@@ -86,6 +89,7 @@ class SandboxSpec:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     cwd: str | None = None
     snapshot: str | None = None
+    nodes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,11 @@ class SandboxHandle(Protocol):
         """Its id."""
         ...
 
+    @property
+    def node(self) -> str:
+        """Name of the node that it is on."""
+        ...
+
     async def wait_gone(self) -> None:
         """Wait until the sandbox has died, for whatever reason."""
         ...
@@ -346,6 +355,10 @@ class Engine(Protocol):
         Raises:
             EngineUnavailableError: It cannot work on this machine.
         """
+        ...
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return the machines that its sandboxes can be on, as they are now; after `start`."""
         ...
 
     async def adopt(self) -> Sequence[SandboxHandle]:

@@ -19,12 +19,14 @@ from .base import (
     EnforcedLimits,
     EngineCapabilities,
     EngineUnavailableError,
+    Node,
     SandboxSpec,
     UnknownTemplateError,
     UnsuitableError,
 )
 from .local.cgroups import Cgroups
 from .local.keeper import Keeper
+from .local.machine import describe_machine
 from .local.records import Record
 from .local.sandbox import LocalSandbox
 from .local.territory import Territory
@@ -44,6 +46,7 @@ class ProcessEngine:
 
     def __init__(self, data_dir: Path, *, ephemeral: bool = False) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
+        self._directory = territory.path
         self._keeper = Keeper(territory, lambda _: Cgroups("", ()))
 
     @property
@@ -68,6 +71,10 @@ class ProcessEngine:
     async def close(self) -> None:
         """Destroy all sandboxes and leave nothing behind; may be repeated."""
         await self._keeper.close()
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return the machines that its sandboxes can be on: this one."""
+        return [describe_machine(self._directory)]
 
     async def adopt(self) -> Sequence[LocalSandbox]:
         """Return the sandboxes that outlived the last life of this engine: none do."""

@@ -34,6 +34,7 @@ async def capture(live: LiveSandbox, snapshot_id: str, name: str | None = None) 
         created_at=datetime.now(UTC),
         name=name,
         setup=sandbox.setup,
+        host_id=sandbox.host_id,
     )
 
 

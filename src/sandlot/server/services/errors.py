@@ -24,6 +24,7 @@
     ├── BadGatewayError             bad_gateway
     ├── PortClosedError             port_closed
     ├── HostUnavailableError        host_unavailable
+    ├── NoHostsAvailableError       no_hosts_available
     ├── GatewayTimeoutError         gateway_timeout
     └── NoSpaceError                no_space
 
@@ -51,6 +52,7 @@ __all__ = [
     "IdempotencyKeyUsedError",
     "InvalidRequestError",
     "InvalidStateError",
+    "NoHostsAvailableError",
     "NoSpaceError",
     "NoTeamError",
     "NotFoundError",
@@ -226,9 +228,15 @@ class GatewayTimeoutError(ServiceError):
 
 
 class HostUnavailableError(ServiceError):
-    """The server is about to stop."""
+    """The server is about to stop, or is not the one that has the sandbox."""
 
     code = "host_unavailable"
+
+
+class NoHostsAvailableError(ServiceError):
+    """There is no host that a sandbox like this may be on."""
+
+    code = "no_hosts_available"
 
 
 class NoSpaceError(ServiceError):

@@ -74,6 +74,7 @@ class Forks:
             snapshot=origin.snapshot,
             setup=origin.setup,
             snapshot_id=files,
+            snapshot_host_id=origin.host_id,
         )
         ids = _ids(first_id, count)
         try:

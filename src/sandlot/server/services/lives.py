@@ -113,6 +113,13 @@ class Lives:
             task.add_done_callback(lambda _: self._ending.pop(live.record.id))
         await asyncio.shield(task)
 
+    async def give_up(self, host_id: str, reason: str) -> None:
+        """Say of what lives on a host that is no more, and not here, that it is gone with it."""
+        for record in await self._rows.on_host(host_id):
+            gone = move(record, "lose", reason)
+            await self.save(gone)
+            self.tell("lose", gone)
+
     async def save(self, record: SandboxRecord) -> None:
         """Write a row, now or later."""
         self._unsaved[record.id] = record

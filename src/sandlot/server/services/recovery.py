@@ -11,6 +11,7 @@ from sandlot.server.store.records import SandboxRecord
 
 from .lifecycle import move
 from .lives import Lives
+from .machines import Machines
 
 __all__ = ["recover"]
 
@@ -20,7 +21,7 @@ _PATIENCE = 30.0
 _log = logging.getLogger(__name__)
 
 
-async def recover(rows: SandboxRows, engine: Engine, lives: Lives) -> None:
+async def recover(rows: SandboxRows, engine: Engine, lives: Lives, machines: Machines) -> None:
     """Make rows and sandboxes agree.
 
     What was running or paused, by its row, is so again. What was still being made, or is not known
@@ -31,7 +32,7 @@ async def recover(rows: SandboxRows, engine: Engine, lives: Lives) -> None:
         EngineError: What is to be removed cannot be.
     """
     handles = {handle.id: handle for handle in await engine.adopt()}
-    records = {record.id: record for record in await rows.living()}
+    records = {record.id: record for record in await rows.living(machines.hosts)}
     wanted = {
         sandbox_id: handle
         for sandbox_id, handle in handles.items()
@@ -48,7 +49,7 @@ async def recover(rows: SandboxRows, engine: Engine, lives: Lives) -> None:
             await rows.save(move(record, "fail", _UNFINISHED))
         else:
             lost = move(record, "lose", _LOST)
-            await rows.save(lost)
+            await rows.save(lost, until=machines.last_seen)  # who knows how long it ran on
             lives.tell("lose", lost)
     if kept:
         _log.info("Sandboxes were taken over from the last server", extra={"count": len(kept)})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sandlot.server.engine.base import Engine, SandboxSpec
@@ -29,6 +29,7 @@ from .errors import (
 from .lifecycle import FIRST_STATUS, move, wrong_state
 from .live import LiveSandbox
 from .lives import Lives
+from .machines import Machines
 from .problems import engine_errors
 from .recovery import recover
 from .tasks import TaskGroup
@@ -47,7 +48,9 @@ class NewSandbox:
     Attributes:
         snapshot: Name of the snapshot that its files come from.
         snapshot_id: What the engine knows those files by.
+        snapshot_host_id: Where they are.
         setup: What it gets besides them.
+        host_tags: What the host must have.
     """
 
     template: str = "minimal"
@@ -65,7 +68,9 @@ class NewSandbox:
     lease_sec: int = 0
     snapshot: str | None = None
     snapshot_id: str | None = None
+    snapshot_host_id: str | None = None
     setup: Setup | None = None
+    host_tags: Sequence[str] = ()
     require_isolation: Sequence[str] = ()
 
 
@@ -91,6 +96,7 @@ class Sandboxes:
     Args:
         rows: Their rows.
         engine: What keeps them.
+        machines: Where it keeps them.
         begin: Starts what their templates start, in one that has just been made.
     """
 
@@ -98,11 +104,13 @@ class Sandboxes:
         self,
         rows: SandboxRows,
         engine: Engine,
+        machines: Machines,
         begin: Callable[[LiveSandbox], Awaitable[None]] | None = None,
     ) -> None:
         self._begin = begin
         self._rows = rows
         self._engine = engine
+        self._machines = machines
         self._lives = Lives(rows, engine)
         self._creating = dict[str, asyncio.Task[SandboxRecord]]()
         self._tasks = TaskGroup()
@@ -120,7 +128,7 @@ class Sandboxes:
 
     async def recover(self) -> None:
         """Take in what outlived the last server, and say of the rest that it did not."""
-        await recover(self._rows, self._engine, self._lives)
+        await recover(self._rows, self._engine, self._lives, self._machines)
 
     async def close(self, *, keep: bool = False) -> None:
         """Destroy all sandboxes, or leave them to the next server where the engine can do that."""
@@ -129,7 +137,8 @@ class Sandboxes:
         await self._lives.close(keep=keep)
         await self._tasks.finish()
         if not keep:
-            _ = await self._rows.mark_gone("The server was shut down.", datetime.now(UTC))
+            now = datetime.now(UTC)
+            _ = await self._rows.mark_gone("The server was shut down.", now, self._machines.hosts)
 
     def refuse_new(self) -> None:
         """Make no more sandboxes: the server is about to stop."""
@@ -211,6 +220,7 @@ class Sandboxes:
             record = await self.get(team_id, sandbox_id)
             live = self._lives.find(sandbox_id)
             if live is None:
+                self._machines.refuse_elsewhere(record)
                 raise InvalidStateError(wrong_state(record.status, " or ".join(statuses)))
         live.require(*statuses)
         return live
@@ -252,6 +262,8 @@ class Sandboxes:
         live = self._lives.find(record.id)
         if live is not None:
             await self._lives.end(live, None)
+        else:
+            self._machines.refuse_elsewhere(record)
 
     async def stop_many(
         self, team_id: str, sandbox_ids: Sequence[str], *, save_state: bool
@@ -304,6 +316,7 @@ class Sandboxes:
         isolation.require(capabilities, wanted.network, wanted.require_isolation)
 
     async def _create(self, team_id: str, wanted: NewSandbox, sandbox_id: str) -> SandboxRecord:
+        place = await self._machines.choose(team_id, wanted.host_tags, wanted.snapshot_host_id)
         now = datetime.now(UTC)
         record = SandboxRecord(
             id=sandbox_id,
@@ -324,6 +337,7 @@ class Sandboxes:
             lease_sec=wanted.lease_sec,
             snapshot=wanted.snapshot,
             setup=wanted.setup,
+            host_id=place.host_id,
             created_at=now,
             last_updated=now,
         )
@@ -343,6 +357,7 @@ class Sandboxes:
             env=wanted.env,
             cwd=wanted.cwd,
             snapshot=wanted.snapshot_id,
+            nodes=place.nodes,
         )
         try:
             with engine_errors():
@@ -351,6 +366,7 @@ class Sandboxes:
             reason = str(error) or "It could not be made."
             await self._lives.save(move(record, "fail", reason))
             raise
+        record = replace(record, host_id=self._machines.host_of(handle.node))
         live = await self._lives.enter(record, handle)
         try:
             await self.begin(live)

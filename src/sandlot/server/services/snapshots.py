@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sandlot.server.engine.base import Engine
@@ -43,9 +43,15 @@ class Snapshots:
         self._engine = engine
         self._tasks = TaskGroup()
 
-    async def recover(self) -> None:
-        """Make rows and engine agree after a crash; sandboxes have been recovered by then."""
-        known = {record.id: record for record in await self._rows.all()}
+    async def recover(self, hosts: Collection[str]) -> None:
+        """Make rows and engine agree after a crash; sandboxes have been recovered by then.
+
+        Args:
+            hosts: Those of this server; what is on others is left alone.
+        """
+        here = (None, *hosts)
+        records = [record for record in await self._rows.all() if record.host_id in here]
+        known = {record.id: record for record in records}
         held = set(await self._engine.snapshots())
         lost = known.keys() - held
         orphans = {
@@ -93,6 +99,11 @@ class Snapshots:
     async def platform(self) -> Sequence[SnapshotRecord]:
         """Return the templates that were built for all teams, newest first."""
         return await self._rows.platform()
+
+    async def list_all(self) -> Sequence[SnapshotRecord]:
+        """Return the snapshots of all teams, newest first."""
+        found = [record for record in await self._rows.all() if record.sandbox_id is None]
+        return sorted(found, key=lambda record: (record.created_at, record.id), reverse=True)
 
     async def get(self, team_id: str, name: str) -> SnapshotRecord:
         """Return the snapshot of this name, or the template that was built for all teams."""
@@ -179,6 +190,7 @@ class Snapshots:
             snapshot=record.name,
             snapshot_id=record.id,
             setup=record.setup,
+            snapshot_host_id=record.host_id,
         )
 
     async def _visible(self, team_id: str, name: str) -> SnapshotRecord | None:

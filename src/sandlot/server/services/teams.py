@@ -92,6 +92,18 @@ class Teams:
         await self._teams.rename(team_id, new)
         return Renaming(old, new)
 
+    async def set_byoc(self, team_id: str, *, enabled: bool) -> None:
+        """Have a team run its sandboxes on hosts of its own, and nowhere else, from now on.
+
+        Raises:
+            InvalidRequestError: That cannot be taken back.
+            NotFoundError: There is no such team.
+        """
+        if not enabled:
+            raise InvalidRequestError("enabled: a team that brings its hosts goes on to do so.")
+        team = await self.get(team_id)
+        await self._teams.set_byoc(team.id, enabled=True)
+
     async def delete(self, team_id: str, *, force: bool) -> None:
         """Delete a team with its API keys and snapshots.
 

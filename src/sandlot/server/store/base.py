@@ -5,13 +5,14 @@ There are two: one in a database, and one in memory for servers that leave nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from .builds import BuildRows
 from .census import CensusRows
 from .channels import ChannelRows, DeliveryRows
+from .hosts import HostRows
 from .identity import AuditRows, KeyRows, TeamRows, UserRows
 from .records import (
     IdempotencyRecord,
@@ -20,6 +21,7 @@ from .records import (
     SnapshotRecord,
     StatsSample,
 )
+from .usage import UsageRows
 
 __all__ = [
     "IdempotencyRows",
@@ -51,8 +53,15 @@ class SandboxRows(Protocol):
         """
         ...
 
-    async def save(self, record: SandboxRecord) -> None:
-        """Write what can change of a sandbox: its status and its times."""
+    async def save(self, record: SandboxRecord, *, until: datetime | None = None) -> None:
+        """Write what can change of a sandbox: its status, its times and its host.
+
+        If it ceases to run thereby, what it has used is added to the usage of its team.
+
+        Args:
+            record: The sandbox.
+            until: When it ceased to run; when the record says that it changed, if None.
+        """
         ...
 
     async def save_activity(self, times: Mapping[str, datetime]) -> None:
@@ -67,12 +76,22 @@ class SandboxRows(Protocol):
         """Return sandboxes, newest first; without the gone ones unless a status is wanted."""
         ...
 
-    async def living(self) -> Sequence[SandboxRecord]:
-        """Return all that count as live, of all teams."""
+    async def living(self, hosts: Collection[str] | None = None) -> Sequence[SandboxRecord]:
+        """Return all that count as live, of all teams.
+
+        Args:
+            hosts: Only those on these hosts, and those of which it is not known where they are.
+        """
         ...
 
-    async def mark_gone(self, reason: str, time: datetime) -> int:
-        """Mark all that count as live as stopped, and return how many there were."""
+    async def on_host(self, host_id: str) -> Sequence[SandboxRecord]:
+        """Return all that count as live on a host, of all teams, in order of their ids."""
+        ...
+
+    async def mark_gone(
+        self, reason: str, time: datetime, hosts: Collection[str] | None = None
+    ) -> int:
+        """Mark all that `living` returns as stopped, and return how many there were."""
         ...
 
 
@@ -220,6 +239,16 @@ class Store(Protocol):
     @property
     def channels(self) -> ChannelRows:
         """Those of channels."""
+        ...
+
+    @property
+    def hosts(self) -> HostRows:
+        """Those of hosts."""
+        ...
+
+    @property
+    def usage(self) -> UsageRows:
+        """Those of what teams used."""
         ...
 
     @property

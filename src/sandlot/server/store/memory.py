@@ -7,7 +7,7 @@ rest of the server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,7 +15,9 @@ from .base import NameTakenError
 from .memory_builds import MemoryBuilds
 from .memory_census import MemoryCensus
 from .memory_channels import MemoryChannels, MemoryDeliveries
+from .memory_hosts import MemoryHosts
 from .memory_identity import MemoryAudit, MemoryKeys, MemoryPeople, MemoryTeams, MemoryUsers
+from .memory_usage import MemoryUsage
 from .records import (
     LIVE_STATUSES,
     IdempotencyRecord,
@@ -24,6 +26,7 @@ from .records import (
     SnapshotRecord,
     StatsSample,
 )
+from .usage import has_run, usage_of
 
 __all__ = ["MemoryStore"]
 
@@ -32,7 +35,8 @@ class MemoryStore:
     """All rows, for as long as the process lives."""
 
     def __init__(self) -> None:
-        self.sandboxes = _Sandboxes()
+        self.usage = MemoryUsage()
+        self.sandboxes = _Sandboxes(self.usage)
         self.snapshots = _Snapshots()
         people = MemoryPeople()
         self.users = MemoryUsers(people)
@@ -44,6 +48,7 @@ class MemoryStore:
         self.builds = MemoryBuilds()
         self.channels = MemoryChannels()
         self.deliveries = MemoryDeliveries(self.channels)
+        self.hosts = MemoryHosts()
         self.census = MemoryCensus(people, self.sandboxes.alive, self.channels.count)
 
     async def close(self) -> None:
@@ -51,8 +56,9 @@ class MemoryStore:
 
 
 class _Sandboxes:
-    def __init__(self) -> None:
+    def __init__(self, usage: MemoryUsage) -> None:
         self._rows = dict[str, SandboxRecord]()
+        self._usage = usage
 
     async def add(self, record: SandboxRecord) -> None:
         if record.name is not None and any(
@@ -63,7 +69,10 @@ class _Sandboxes:
             raise NameTakenError(record.name)
         self._rows[record.id] = record
 
-    async def save(self, record: SandboxRecord) -> None:
+    async def save(self, record: SandboxRecord, *, until: datetime | None = None) -> None:
+        before = self._rows[record.id]
+        if has_run(before, record):
+            self._usage.add(before.team_id, usage_of(before, until or record.last_updated))
         self._rows[record.id] = record
 
     def alive(self, team_id: str) -> int:
@@ -85,15 +94,21 @@ class _Sandboxes:
         rows.sort(key=_age, reverse=True)
         return rows[: wanted.limit]
 
-    async def living(self) -> Sequence[SandboxRecord]:
-        return [row for row in self._rows.values() if row.status in LIVE_STATUSES]
+    async def living(self, hosts: Collection[str] | None = None) -> Sequence[SandboxRecord]:
+        living = [row for row in self._rows.values() if row.status in LIVE_STATUSES]
+        return [row for row in living if hosts is None or row.host_id in (None, *hosts)]
 
-    async def mark_gone(self, reason: str, time: datetime) -> int:
-        gone = [row for row in self._rows.values() if row.status in LIVE_STATUSES]
+    async def on_host(self, host_id: str) -> Sequence[SandboxRecord]:
+        found = [row for row in await self.living() if row.host_id == host_id]
+        return sorted(found, key=lambda row: row.id)
+
+    async def mark_gone(
+        self, reason: str, time: datetime, hosts: Collection[str] | None = None
+    ) -> int:
+        gone = await self.living(hosts)
         for row in gone:
-            self._rows[row.id] = replace(
-                row, status="stopped", status_reason=reason, last_updated=time
-            )
+            stopped = replace(row, status="stopped", status_reason=reason, last_updated=time)
+            await self.save(stopped)
         return len(gone)
 
 

@@ -46,6 +46,7 @@ class SandboxRecord:
     lease_sec: int = 0
     lease_expires_at: datetime | None = None
     snapshot: str | None = None
+    host_id: str | None = None
     status_reason: str | None = None
     started_at: datetime | None = None
     last_active_at: datetime | None = None
@@ -77,6 +78,7 @@ class SnapshotRecord:
         template: The engine's template beneath the files.
         name: What users know it by; a checkpoint need not have one.
         sandbox_id: The sandbox that it is a checkpoint of, and goes with; None if it stands alone.
+        host_id: Where the files are.
         setup: What sandboxes get besides the files.
         platform: It is a template for all teams, whichever has the row.
     """
@@ -93,6 +95,7 @@ class SnapshotRecord:
     sandbox_id: str | None = None
     setup: Setup | None = None
     platform: bool = False
+    host_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from pathlib import Path
 from sandlot.server.guest import removal, wire
 
 from .group import FREEZE, Group, GroupPart
+from .territory import Territory
 
-__all__ = ["Cgroups", "Place", "find_places"]
+__all__ = ["Cgroups", "Place", "find_cgroups", "find_places"]
 
 _VERSION_1 = ("memory", "pids", "cpu", "cpuacct", "freezer")
 _VERSION_2 = frozenset({"memory", "pids", "cpu"})
@@ -222,3 +223,13 @@ def _hand_down(base: Path, wanted: frozenset[str]) -> frozenset[str]:
                 _ = (base / "cgroup.subtree_control").write_text(f"+{name}")
         return wanted.intersection((base / "cgroup.subtree_control").read_text().split())
     return frozenset()
+
+
+def find_cgroups(territory: Territory) -> Cgroups:
+    """Return what can be tried for the sandboxes of a territory."""
+    mountinfo, memberships = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
+    try:
+        places = find_places(mountinfo.read_text(), memberships.read_text())
+    except FileNotFoundError:  # a kernel without them
+        places = []
+    return Cgroups(territory.remember([place.parent for place in places]), places)

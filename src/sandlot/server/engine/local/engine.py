@@ -16,6 +16,7 @@ from sandlot.server.engine.base import (
     EngineCapabilities,
     EngineError,
     EngineUnavailableError,
+    Node,
     SandboxSpec,
     UnknownTemplateError,
     UnsuitableError,
@@ -24,12 +25,13 @@ from sandlot.server.guest import mounts, namespaces, wire
 
 from .agent import AgentClient, AgentStartError
 from .archive import Archive
-from .cgroups import Cgroups, find_places
+from .cgroups import find_cgroups
 from .demand import Demand
 from .destinations import Network
 from .group import FREEZE
 from .identities import Identities
 from .keeper import Keeper
+from .machine import describe_machine
 from .networks import Networks
 from .probe import explain
 from .quota import DiskBounds
@@ -83,8 +85,9 @@ class LocalEngine:
         reserve: Reserve | None = None,
     ) -> None:
         territory = Territory(data_dir.absolute(), ephemeral=ephemeral)
+        self._directory = territory.path
         self._outlived = orphan_timeout > 0
-        self._keeper = Keeper(territory, _find_cgroups, kind="local", orphan_timeout=orphan_timeout)
+        self._keeper = Keeper(territory, find_cgroups, kind="local", orphan_timeout=orphan_timeout)
         self._watchdog = Watchdog(territory.sandboxes, reserve or Reserve())
         self._adopted: Sequence[Record] = ()
         self._archive = Archive(territory.path, durable=not ephemeral, send=self._keeper.send_out)
@@ -131,6 +134,10 @@ class LocalEngine:
             await asyncio.shield(self.release() if self._keeper.has_inherited else self.close())
             raise
         self._capabilities = self._describe()
+
+    async def nodes(self) -> Sequence[Node]:
+        """Return the machines that its sandboxes can be on: this one."""
+        return [describe_machine(self._directory)]
 
     async def adopt(self) -> Sequence[LocalSandbox]:
         """Return the sandboxes that outlived the last life of this engine, once after `start`."""
@@ -385,12 +392,3 @@ class LocalEngine:
             reason="; ".join(filter(None, reasons)) or None,
             missing=self._templates.missing,
         )
-
-
-def _find_cgroups(territory: Territory) -> Cgroups:
-    mountinfo, memberships = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
-    try:
-        places = find_places(mountinfo.read_text(), memberships.read_text())
-    except FileNotFoundError:  # a kernel without them
-        places = []
-    return Cgroups(territory.remember([place.parent for place in places]), places)

@@ -30,6 +30,7 @@ from .connections import Connections
 from .disk import DiskMeter
 from .files import LocalReader, LocalWriter
 from .gauge import Gauge, Meter
+from .machine import THIS_MACHINE
 from .past import Past
 from .process import LocalProcess
 from .recipes import Service
@@ -131,6 +132,11 @@ class LocalSandbox:
     def id(self) -> str:
         """Its id."""
         return self._spec.id
+
+    @property
+    def node(self) -> str:
+        """Name of the node that it is on: there is but one."""
+        return THIS_MACHINE
 
     @property
     def gone(self) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import RowMapping, and_, exists, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, and_, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..base import NameTakenError
 from ..records import LIVE_STATUSES, SandboxFilter, SandboxRecord
 from ..setups import read_setup, write_setup
+from ..usage import has_run, usage_of
 from .database import Database
-from .tables import sandbox_labels, sandboxes
+from .tables import LIVE, sandbox_labels, sandboxes
+from .usage import add_usage
 
 __all__ = ["SqlSandboxes"]
 
@@ -24,6 +26,7 @@ _SETTABLE = (
     "last_active_at",
     "last_updated",
     "lease_expires_at",
+    "host_id",
 )
 
 
@@ -55,13 +58,16 @@ class SqlSandboxes:
         except IntegrityError as error:
             raise NameTakenError(record.name) from error
 
-    async def save(self, record: SandboxRecord) -> None:
-        """Write what can change of a sandbox: its status and its times."""
+    async def save(self, record: SandboxRecord, *, until: datetime | None = None) -> None:
+        """Write what can change of a sandbox, and add what it used if it ceases to run."""
         values = {name: getattr(record, name) for name in _SETTABLE}
+        this = sandboxes.c.id == record.id
         async with self._database.begin() as connection:
-            _ = await connection.execute(
-                update(sandboxes).where(sandboxes.c.id == record.id).values(values)
-            )
+            row = (await connection.execute(select(sandboxes).where(this))).mappings().first()
+            _ = await connection.execute(update(sandboxes).where(this).values(values))
+            if row is not None and has_run(before := _record(row), record):
+                used = usage_of(before, until or record.last_updated)
+                await add_usage(connection, before.team_id, used)
 
     async def save_activity(self, times: Mapping[str, datetime]) -> None:
         """Write when sandboxes were last active, by their ids."""
@@ -114,22 +120,40 @@ class SqlSandboxes:
             rows = (await connection.execute(query)).mappings().all()
         return [_record(row) for row in rows]
 
-    async def living(self) -> Sequence[SandboxRecord]:
-        """Return all that count as live, of all teams."""
-        query = select(sandboxes).where(sandboxes.c.status.in_(LIVE_STATUSES))
+    async def living(self, hosts: Collection[str] | None = None) -> Sequence[SandboxRecord]:
+        """Return all that count as live, on these hosts or nobody knows where."""
         async with self._database.begin() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+            rows = (await connection.execute(_living(hosts))).mappings().all()
         return [_record(row) for row in rows]
 
-    async def mark_gone(self, reason: str, time: datetime) -> int:
-        """Mark all that count as live as stopped, and return how many there were."""
-        query = (
-            update(sandboxes)
-            .where(sandboxes.c.status.in_(LIVE_STATUSES))
-            .values(status="stopped", status_reason=reason, last_updated=time)
-        )
+    async def on_host(self, host_id: str) -> Sequence[SandboxRecord]:
+        """Return all that count as live on a host, of all teams, in order of their ids."""
+        query = select(sandboxes).where(LIVE, sandboxes.c.host_id == host_id)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(sandboxes.c.id))).mappings().all()
+        return [_record(row) for row in rows]
+
+    async def mark_gone(
+        self, reason: str, time: datetime, hosts: Collection[str] | None = None
+    ) -> int:
+        """Mark all that `living` returns as stopped, and return how many there were."""
         async with self._database.begin() as connection:
-            return (await connection.execute(query)).rowcount
+            rows = (await connection.execute(_living(hosts))).mappings().all()
+            gone = update(sandboxes).where(sandboxes.c.id.in_([row["id"] for row in rows]))
+            values = {"status": "stopped", "status_reason": reason, "last_updated": time}
+            _ = await connection.execute(gone.values(values))
+            for record in map(_record, rows):
+                if record.status == "running":
+                    await add_usage(connection, record.team_id, usage_of(record, time))
+        return len(rows)
+
+
+def _living(hosts: Collection[str] | None) -> Select[tuple[object, ...]]:
+    query = select(sandboxes).where(LIVE)
+    if hosts is None:
+        return query
+    host_id = sandboxes.c.host_id
+    return query.where(or_(host_id.in_(hosts), host_id.is_(None)))
 
 
 def _record(row: RowMapping) -> SandboxRecord:

@@ -10,12 +10,14 @@ from .builds import SqlBuilds
 from .census import SqlCensus
 from .channels import SqlChannels, SqlDeliveries
 from .database import Database
+from .hosts import SqlHosts
 from .idempotency import SqlIdempotency
 from .keys import SqlKeys
 from .sandboxes import SqlSandboxes
 from .snapshots import SqlSnapshots
 from .stats import SqlStats
 from .teams import SqlTeams
+from .usage import SqlUsage
 from .users import SqlUsers
 
 __all__ = ["SqlStore"]
@@ -37,6 +39,8 @@ class SqlStore:
         self.builds = SqlBuilds(database)
         self.channels = SqlChannels(database)
         self.deliveries = SqlDeliveries(database)
+        self.hosts = SqlHosts(database)
+        self.usage = SqlUsage(database)
         self._database = database
 
     @classmethod

@@ -6,7 +6,6 @@ the two.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import (
@@ -14,8 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -23,15 +20,18 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     false,
     text,
 )
 
 from ..records import LIVE_STATUSES
+from .columns import UtcTime, metadata
+from .host_tables import host_tags, host_tokens, hosts, usage_days
 
 __all__ = [
+    "UtcTime",
     "HEAD",
+    "LIVE",
     "alembic_version",
     "api_keys",
     "channels",
@@ -39,6 +39,9 @@ __all__ = [
     "audit_log",
     "build_logs",
     "builds",
+    "host_tags",
+    "host_tokens",
+    "hosts",
     "idempotency_keys",
     "memberships",
     "metadata",
@@ -47,36 +50,13 @@ __all__ = [
     "snapshots",
     "stats_samples",
     "teams",
+    "usage_days",
     "users",
 ]
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """Revision of the newest migration, which a new database is born with."""
 
-
-class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC; SQLite forgets time zones."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Drop the zone after conversion to UTC."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Add the zone again."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
 
 teams = Table(
     "teams",
@@ -155,7 +135,8 @@ audit_log = Table(
     Index("ix_audit_log_newest", "team_id", "created_at", "id"),
 )
 
-_LIVE = text(f"status IN ({', '.join(repr(status) for status in LIVE_STATUSES)})")
+LIVE = text(f"status IN ({', '.join(repr(status) for status in LIVE_STATUSES)})")
+"""What partial indexes cover: queries that say it in the same words can use them."""
 
 _ALONE = text("sandbox_id IS NULL")
 _PLATFORM = text("platform")
@@ -182,20 +163,22 @@ sandboxes = Table(
     Column("lease_sec", Integer, nullable=False, server_default="0"),
     Column("lease_expires_at", UtcTime),
     Column("snapshot", String(63)),
+    Column("host_id", String(30)),  # not a foreign key: what has ended outlives its host
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("last_active_at", UtcTime),
     Column("last_updated", UtcTime, nullable=False),
     Column("setup", JSON(none_as_null=True)),
     Index("ix_sandboxes_newest", "team_id", "created_at", "id"),
+    Index("ix_sandboxes_live_host", "host_id", sqlite_where=LIVE, postgresql_where=LIVE),
     # A name may be taken again once its sandbox is gone.
     Index(
         "uq_sandboxes_live_name",
         "team_id",
         "name",
         unique=True,
-        sqlite_where=_LIVE,
-        postgresql_where=_LIVE,
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
     ),
 )
 
@@ -225,6 +208,7 @@ snapshots = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("setup", JSON(none_as_null=True)),
     Column("platform", Boolean, nullable=False, server_default=false()),
+    Column("host_id", String(30)),
     Index("ix_snapshots_newest", "team_id", "created_at", "id"),
     # The names of checkpoints are only for people to read.
     Index(
