@@ -55,9 +55,9 @@ class SqlHosts:
         known = select(hosts.c.id, hosts.c.status).where(hosts.c.id.in_(host_ids))
         query = update(hosts).where(hosts.c.id.in_(host_ids), hosts.c.status != "pending")
         async with self._database.begin() as connection:
-            rows = (await connection.execute(known.with_for_update())).tuples().all()
+            rows = (await connection.execute(known.with_for_update())).all()
             _ = await connection.execute(query.values(status="online", last_heartbeat_at=time))
-        return dict(rows)
+        return {host_id: status for host_id, status in rows}  # noqa: C416
 
     async def mark_unreachable(self, before: datetime, time: datetime) -> Sequence[HostRecord]:
         """Mark those that are `online` by their row, but were not heard of since; return them."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..usage import DayUsage
@@ -35,26 +36,32 @@ class SqlUsage:
 
 
 async def add_usage(connection: AsyncConnection, team_id: str, days: Sequence[DayUsage]) -> None:
-    """Add what a team used, in a transaction that is open.
-
-    Two servers that both write the first row of a day may collide; then that transaction fails and
-    is tried again by whoever began it.
-    """
-    columns = usage_days.c
+    """Add what a team used, in a transaction that is open."""
     for used in days:
-        result = await connection.execute(
-            update(usage_days)
-            .where(columns.team_id == team_id, columns.day == used.day)
-            .values(
-                cpu_seconds=columns.cpu_seconds + used.cpu_seconds,
-                memory_mb_seconds=columns.memory_mb_seconds + used.memory_mb_seconds,
-            )
+        if await _add(connection, team_id, used):
+            continue
+        values = {
+            "team_id": team_id,
+            "day": used.day,
+            "cpu_seconds": used.cpu_seconds,
+            "memory_mb_seconds": used.memory_mb_seconds,
+        }
+        try:
+            async with connection.begin_nested():
+                _ = await connection.execute(insert(usage_days).values(values))
+        except IntegrityError:  # somebody else was faster to write the first row of the day
+            _ = await _add(connection, team_id, used)
+
+
+async def _add(connection: AsyncConnection, team_id: str, used: DayUsage) -> bool:
+    """Add to the row of a day; return whether there is one."""
+    columns = usage_days.c
+    result = await connection.execute(
+        update(usage_days)
+        .where(columns.team_id == team_id, columns.day == used.day)
+        .values(
+            cpu_seconds=columns.cpu_seconds + used.cpu_seconds,
+            memory_mb_seconds=columns.memory_mb_seconds + used.memory_mb_seconds,
         )
-        if result.rowcount == 0:
-            values = {
-                "team_id": team_id,
-                "day": used.day,
-                "cpu_seconds": used.cpu_seconds,
-                "memory_mb_seconds": used.memory_mb_seconds,
-            }
-            _ = await connection.execute(insert(usage_days).values(values))
+    )
+    return result.rowcount > 0
