@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from sandlot.errors import (
     UnexpectedResponseError,
     UnsupportedError,
 )
-from sandlot.models import Capabilities
 from tests.operations.conftest import ID, INFO, Play, answer, info, problem
 
 ROOT = "/v1/sandboxes"
@@ -432,32 +430,3 @@ def test_a_redirect_is_not_an_answer(play: Play) -> None:
 def _info() -> dict[str, Any]:
     body: dict[str, Any] = models.SandboxInfo.model_validate_json(info().content).to_dict()
     return body
-
-
-def test_usage_is_asked_for_in_days(play: Play) -> None:
-    server = Server(Capabilities.model_validate({**CAPABILITIES, "features": ["usage"]}), True)
-    report = {"from": "2026-10-01", "to": "2026-10-31", "points": []}
-    found = play(sandboxes.get_usage(server, date(2026, 10, 1), date(2026, 10, 31)), answer(report))
-    assert (found.from_, found.to, found.points) == (date(2026, 10, 1), date(2026, 10, 31), [])
-    assert found.to_dict() == report
-    _ = play(sandboxes.get_usage(server, None, None), answer(report))
-    paths = [(request.path, request.params) for request in play.sent]
-    where = f"{ROOT}/usage"
-    assert paths == [(where, {"from": "2026-10-01", "to": "2026-10-31"}), (where, {})]
-
-
-@pytest.mark.parametrize("bad", [5, "2026-10-01", datetime(2026, 10, 1, tzinfo=UTC)])
-def test_what_is_no_day_is_refused(play: Play, bad: Any) -> None:
-    for flow in (
-        sandboxes.get_usage(Server(), bad, None),
-        sandboxes.get_usage(Server(), None, bad),
-    ):
-        with pytest.raises(InvalidArgumentError, match="must be a date"):
-            play(flow)
-    assert play.sent == []
-
-
-def test_original_servers_are_not_asked_for_usage(play: Play) -> None:
-    with pytest.raises(UnsupportedError, match="usage"):
-        play(sandboxes.get_usage(Server(None, True), None, None))
-    assert play.sent == []

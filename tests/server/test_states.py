@@ -89,7 +89,7 @@ def test_nothing_else_changes_a_status() -> None:
     """`replace(…, status=…)` and `record.status = …` stand in `lifecycle` alone."""
     found = set[str]()
     for file in Path(lifecycle.__file__).parent.glob("*.py"):
-        if file.name in ("builds.py", "deliveries.py", "enrollment.py", "hosts.py", "machines.py"):
+        if file.stem in ("builds", "deliveries", "enrollment", "hosts", "machines", "platform"):
             continue  # what they keep has another kind of status
         for node in ast.walk(ast.parse(file.read_text())):
             match node:

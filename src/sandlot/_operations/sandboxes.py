@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 from uuid import uuid4
 
@@ -193,15 +192,6 @@ def get_stats(range: str | None) -> Flow[models.SandboxStats]:
     """Ask how much the team runs."""
     params = arguments.without_none(range=arguments.optional_text(range, "range"))
     return fetch(models.SandboxStats, Request("GET", f"{_ROOT}/stats", params=params))
-
-
-def get_usage(server: Server, first: date | None, last: date | None) -> Flow[models.UsageReport]:
-    """Ask what the team used of each day."""
-    days = arguments.without_none(
-        **{"from": arguments.day(first, "start"), "to": arguments.day(last, "end")}
-    )
-    yield from meta.require(server, "usage by days", "usage")
-    return (yield from fetch(models.UsageReport, Request("GET", f"{_ROOT}/usage", params=days)))
 
 
 def get(sandbox_id: str) -> Flow[models.SandboxInfo]:

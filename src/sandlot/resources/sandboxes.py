@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from .. import models
 from .._flow import Flow
-from .._operations import reaping, sandboxes
+from .._operations import reaping, sandboxes, usage
 from .._operations.sandboxes import Creation
 from .._resource import AsyncResource, Resource
 from ..sandbox.sandbox import AsyncSandbox, Sandbox
@@ -201,7 +201,7 @@ class Sandboxes(Resource):
             start: The first day; the 29th before the last one if None.
             end: The last day; today if None.
         """
-        return self._run(sandboxes.get_usage(self._server, start, end))
+        return self._run(usage.get(self._server, start, end))
 
     def _created(self, creation: Flow[Creation]) -> Sandbox:
         return created(self._transport, self._run(creation))
@@ -388,7 +388,7 @@ class AsyncSandboxes(AsyncResource):
             start: The first day; the 29th before the last one if None.
             end: The last day; today if None.
         """
-        return await self._run(sandboxes.get_usage(self._server, start, end))
+        return await self._run(usage.get(self._server, start, end))
 
     def _created(self, creation: Flow[Creation]) -> AsyncCreation:
         return AsyncCreation(self._transport, creation)
