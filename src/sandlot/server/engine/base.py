@@ -29,8 +29,8 @@ from .errors import (
     UnknownTemplateError,
     UnsuitableError,
 )
+from .figures import Node, Usage
 from .files import FileEntry, FileReader, FileTree, FileWriter
-from .nodes import Node
 
 __all__ = [
     "Change",
@@ -134,21 +134,6 @@ class Exit:
     signal: int | None = None
     oom: bool = False
     no_space: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Use of resources by a sandbox at one time.
-
-    Attributes:
-        cpu_seconds: CPU time used since the sandbox was made.
-        memory_bytes: Memory in use.
-        disk_bytes: Disk in use.
-    """
-
-    cpu_seconds: float
-    memory_bytes: int
-    disk_bytes: int
 
 
 class Process(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sandlot.server.engine.nodes import Node
+from sandlot.server.engine.figures import Node
 
 __all__ = ["THIS_MACHINE", "describe_machine", "find_limits"]
 

@@ -1,10 +1,10 @@
-"""What is told of the machines that sandboxes are on."""
+"""What is told of the machines that sandboxes are on, and of what sandboxes use of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Node"]
+__all__ = ["Node", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,18 @@ class Node:
     memory_mb: int | None = None
     disk_gb: int | None = None
     address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Use of resources by a sandbox at one time.
+
+    Attributes:
+        cpu_seconds: CPU time used since the sandbox was made.
+        memory_bytes: Memory in use.
+        disk_bytes: Disk in use.
+    """
+
+    cpu_seconds: float
+    memory_bytes: int
+    disk_bytes: int
