@@ -336,8 +336,8 @@ def test_usage(people: People) -> None:
 
     before = datetime.now(UTC)
     assert used()["points"] == []
-    box = ada.client.post("/v1/sandboxes", json={"vcpus": 2, "memory_mb": 300}).json()["id"]
     began = time.monotonic()
+    box = ada.client.post("/v1/sandboxes", json={"vcpus": 2, "memory_mb": 300}).json()["id"]
 
     def minutes() -> float:
         return sum(point["cpu_minutes"] for point in used()["points"])
