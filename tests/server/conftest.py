@@ -53,6 +53,12 @@ def postgresql() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def new_database(postgresql: str) -> Callable[[], str]:
+    """Makes databases in it."""
+    return lambda: postgres.new_database(postgresql)
+
+
 @pytest.fixture(scope="module")
 def database(postgresql: str) -> str:
     """The URL of a database of PostgreSQL that nobody else has."""

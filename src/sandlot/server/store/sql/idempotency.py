@@ -61,7 +61,9 @@ class SqlIdempotency:
             row = (await connection.execute(query)).mappings().first()
             if row is not None:
                 return IdempotencyRecord(**row)
-            _ = await connection.execute(delete(idempotency_keys).where(same))
+            # Only the old one: another server may have claimed the key since it was looked for.
+            old = delete(idempotency_keys).where(same, columns.created_at < since)
+            _ = await connection.execute(old)
             _ = await connection.execute(insert(idempotency_keys).values(asdict(record)))
         return record
 
