@@ -47,6 +47,7 @@ COLOURLESS = {
     "Talker",
 }
 """Classes that both colours use."""
+PAGED = {"deliveries", "list", "list_teams", "list_users"}
 ONLY_AWAITED = {"AsyncCreation", "AsyncPageRequest"}
 """What a plain call returns where the blocking one returns the result."""
 
@@ -180,14 +181,14 @@ def _soften(owner: str, method: ast.FunctionDef) -> None:
                 assert ast.unparse(last) == "return AsyncCreation(self._transport, creation)"
                 call = "created(self._transport, self._run(creation))"
                 method.body[-1] = ast.Return(ast.parse(call, mode="eval").body)
-        case _, "deliveries" | "list" if returns.startswith("AsyncPageRequest["):
+        case _, name if name in PAGED and returns.startswith("AsyncPageRequest["):
             method.returns = ast.Name(returns.replace("AsyncPageRequest", "AsyncPage", 1))
             found = re.fullmatch(
                 r"return AsyncPageRequest\(lambda: (fetch\(\w+\))\)", ast.unparse(last)
             )
             assert found
             method.body[-1] = ast.parse(found[1]).body[0]
-        case _, "deliveries" | "list" if returns.startswith("Page["):
+        case _, name if name in PAGED and returns.startswith("Page["):
             found = re.fullmatch(r"return (fetch\(\w+\))", ast.unparse(last))
             assert found
             method.body[-1] = ast.parse(found[1]).body[0]

@@ -159,3 +159,50 @@ def test_the_same_in_the_other_colour(tmp_path: Path) -> None:
         "member add",
         "Bob's Team",
     ]
+
+
+def test_administrators_see_everybody() -> None:
+    with Client.local(engine="process") as client:
+        bob = client.auth.signup("bob@example.org", PASSWORD, "Bob")
+        with Client(token=bob.token, base_url=client.base_url) as his:
+            assert his.auth.me().email == "bob@example.org"
+            assert his.auth.rename("Robert").name == "Robert"
+            with pytest.raises(PermissionDeniedError):
+                _ = his.admin.list_teams()
+        names = [team.name for team in client.admin.list_teams()]
+        assert names == ["Default", "Bob's Team"]
+        (user,) = client.admin.list_users()
+        assert (user.name, user.teams_owned) == ("Robert", 1)
+        client.admin.set_user_active(user.id, False)
+        assert [user.status for user in client.admin.list_users()] == ["disabled"]
+        client.admin.delete_team(bob.team_id)
+        with pytest.raises(InvalidArgumentError, match="cursor"):
+            _ = client.admin.list_users(cursor="nonsense")
+
+
+def test_administrators_see_everybody_in_the_other_colour() -> None:
+    import asyncio
+
+    async def main() -> None:
+        async with AsyncClient.local(engine="process") as client:
+            bob = await client.auth.signup("bob@example.org", PASSWORD, "Bob")
+            teams = [team async for team in client.admin.list_teams()]
+            assert [team.owner_email for team in teams][-1] == bob.email
+            page = await client.admin.list_users()
+            assert [user.id for user in page.items] == [bob.user_id]
+            await client.admin.set_user_active(bob.user_id, False)
+            async with AsyncClient(token=bob.token, base_url=client.base_url) as his:
+                with pytest.raises(PermissionDeniedError, match="disabled"):
+                    _ = await his.auth.me()
+            await client.admin.set_user_active(bob.user_id, True)
+            again = await client.auth.login(bob.email, PASSWORD)
+            async with AsyncClient(token=again.token, base_url=client.base_url) as his:
+                await his.auth.change_password(PASSWORD, "another password")
+                with pytest.raises(AuthenticationError):
+                    await his.auth.delete_account(bob.email)
+            again = await client.auth.login(bob.email, "another password")
+            async with AsyncClient(token=again.token, base_url=client.base_url) as his:
+                await his.auth.delete_account(bob.email)
+            assert not [user async for user in client.admin.list_users()]
+
+    asyncio.run(main())
