@@ -35,7 +35,7 @@ def promised(code: str) -> list[str]:
 
 
 def test_the_readme(tmp_path: Path) -> None:
-    first, with_asyncio, clients, code, files = blocks("README.md")
+    first, with_asyncio, clients, code, files, build = blocks("README.md")
     assert run(first, tmp_path) == "hello from a sandbox\n 0\n"
     assert run(with_asyncio, tmp_path).count("StreamStdoutEvent") == 3
     assert "create" not in clients  # it cannot run without a server
@@ -44,6 +44,13 @@ def test_the_readme(tmp_path: Path) -> None:
     in_a_plain_one = IN_A_SANDBOX.replace('"python-jupyter"', "")  # Jupyter has files of its own
     said = run(in_a_plain_one + textwrap.indent(files, "    "), tmp_path)
     assert said.splitlines() == promised(files)
+    (tmp_path / "src").mkdir()
+    _ = (tmp_path / "src" / "install.sh").write_text("echo installed\n")
+    said = run(
+        IN_A_SANDBOX.replace('"python-jupyter"', "") + textwrap.indent(build, "    "), tmp_path
+    )
+    assert "\ninstalled\n" in said
+    assert said.endswith("/home/user/app\nfast\n\n")
 
 
 def test_running_code(tmp_path: Path) -> None:
@@ -56,4 +63,9 @@ def test_running_code(tmp_path: Path) -> None:
 
 def test_snapshots(tmp_path: Path) -> None:
     (code,) = blocks("docs/snapshots.md")
+    assert run(code, tmp_path).splitlines() == promised(code)
+
+
+def test_builds(tmp_path: Path) -> None:
+    (code,) = blocks("docs/builds.md")
     assert run(code, tmp_path).splitlines() == promised(code)

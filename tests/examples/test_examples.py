@@ -56,6 +56,14 @@ def test_undo_and_fork() -> None:
     assert "| penguins.csv in clean-penguins" in said
 
 
+def test_the_build() -> None:
+    said = run(str(EXAMPLES / "build.py"))
+    assert "  1. COPY . .\n" in said
+    assert "  | 1 lines, 5 characters\n" in said
+    assert "lines: success\n/home/user/work\n2 lines, 4 characters\n200\n" in said
+    assert "Step 2 (line 2: RUN cat /etc/shadow) failed: exit code 1" in said
+
+
 def test_the_analysis(tmp_path: Path) -> None:
     said = run(str(EXAMPLES / "analysis.py"), str(tmp_path))
     assert "Gentoo   slope +0.205   correlation +0.64" in said

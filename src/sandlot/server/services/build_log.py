@@ -74,6 +74,7 @@ class BuildLog:
         self._content = _Content() if content is None else _content.validate_json(content)
         self._size = sum(len(piece.text) for piece in self._content.pieces)
         self._left = 0
+        self._full = False
         self._tail = ""
         self._decoders = _decoders()
         self._news = asyncio.Event()
@@ -104,6 +105,7 @@ class BuildLog:
         number = len(self.steps) + 1
         self._content.steps.append(Step(number, phase, line, cmd))
         self._left = _MOST_OF_A_STEP
+        self._full = False
         self._tail = ""
         self._decoders = _decoders()
         self._append("command", cmd)
@@ -157,13 +159,13 @@ class BuildLog:
         if not text:
             return
         self._tail = (self._tail + text)[-_TAIL:]
-        room = min(self._left, _MOST - self._size)
-        if room <= 0:
-            return
+        room = max(0, min(self._left, _MOST - self._size))
         self._left -= len(text)
-        self._append(stream, text if len(text) <= room else text[:room] + _FULL)
-        if len(text) > room:
-            self._left = 0
+        if len(text) <= room:
+            self._append(stream, text)
+        elif not self._full:
+            self._full = True
+            self._append(stream, text[:room] + _FULL)
 
     def _append(self, stream: str, text: str) -> None:
         pieces, step = self._content.pieces, len(self.steps)
