@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from test_snapshot_rows import snapshot
-from test_store import NOW, OTHER, TEAM, Run, run, sandbox
+from test_store import NOW, OTHER, TEAM, Run, run, sandbox, url
 
 from sandlot.server.ids import new_id
 from sandlot.server.store.base import Store
 from sandlot.server.store.builds import BuildRecord
 from sandlot.server.store.setups import Setup, Start
 
-__all__ = ["run"]
+__all__ = ["run", "url"]
 
 SETUP = Setup({"A": "ü"}, "/home/user/x", "user", [Start("sleep 5", {"A": "1"}, "/", None)], "ask")
 
