@@ -184,6 +184,7 @@ class Shared:
         self.runner = runner
         self.place = place
         self._engines: dict[str, Engine] = {}
+        self._boxes: dict[str, Box] = {}
 
     async def engine(self, kind: str) -> Engine:
         if kind not in self._engines:
@@ -194,6 +195,14 @@ class Shared:
             self._engines[kind] = engine
             assert self.left(kind) == []
         return self._engines[kind]
+
+    async def box(self, template: str, **changes: Any) -> Box:
+        """Return the sandbox of a template that they share too."""
+        if template not in self._boxes:
+            engine = await self.engine("local")
+            sandbox = await engine.create(spec(template, template=template, **changes))
+            self._boxes[template] = Box(engine, sandbox, self.place / "local")
+        return self._boxes[template]
 
     def left(self, kind: str) -> list[str]:
         """Return what there is of sandboxes."""

@@ -372,7 +372,7 @@ def _told(exit: Exit) -> str:
 
 async def _answer(box: SandboxHandle) -> str:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             process = await box.spawn(Command(["echo", "alive"]))
             output = b""
             while (piece := await process.read()) is not None:

@@ -17,7 +17,7 @@ import pytest
 
 from sandlot.server.engine.base import Exit, PortClosedError, UnknownTemplateError
 
-from .conftest import Box, OpenBox, spec
+from .conftest import Box, OpenBox, Shared, spec
 from .notebook import PORT, Notebook, execute, notebook
 
 Jupyter = Callable[..., AbstractAsyncContextManager[tuple[Box, Notebook]]]
@@ -34,6 +34,21 @@ def jupyter(open_box: OpenBox) -> Jupyter:
             yield box, client
 
     return jupyter
+
+
+@pytest.fixture
+def common(shared: Shared) -> Jupyter:
+    """Opens a client of the Jupyter server in a sandbox that tests share."""
+
+    @contextlib.asynccontextmanager
+    async def common() -> AsyncIterator[tuple[Box, Notebook]]:
+        box = await shared.box("python-jupyter", memory_mb=512, disk_mb=512)
+        async with notebook(box.sandbox) as client:
+            yield box, client
+            for kernel_id in await client.kernels():
+                _ = await client.http.delete(f"/api/kernels/{kernel_id}")
+
+    return common
 
 
 async def find_server(box: Box) -> str:
@@ -151,8 +166,8 @@ async def test_the_kernel_in_reserve(jupyter: Jupyter) -> None:
         assert "NameError" in await client.run(third, "x")
 
 
-async def test_what_the_kernel_in_reserve_is_not_for(jupyter: Jupyter) -> None:
-    async with jupyter() as (_, client):
+async def test_what_the_kernel_in_reserve_is_not_for(common: Jupyter) -> None:
+    async with common() as (_, client):
         elsewhere = await client.start(path="/tmp")
         assert await client.run(elsewhere, "import os; os.getcwd()") == "'/tmp'"
         body = {
@@ -179,15 +194,15 @@ async def test_a_session_gets_the_kernel_in_reserve(jupyter: Jupyter) -> None:
         assert await client.run(session["kernel"]["id"], code) == "", "it was there before"
 
 
-async def test_bash(jupyter: Jupyter) -> None:
-    async with jupyter() as (_, client):
+async def test_bash(common: Jupyter) -> None:
+    async with common() as (_, client):
         kernel_id = await client.start("bash")
         assert await client.run(kernel_id, "word=xyzzy") == ""
         assert (await client.run(kernel_id, "echo $word $0")).split() == ["xyzzy", "/usr/bin/bash"]
 
 
-async def test_a_restarted_kernel(jupyter: Jupyter) -> None:
-    async with jupyter() as (_, client):
+async def test_a_restarted_kernel(common: Jupyter) -> None:
+    async with common() as (_, client):
         kernel_id = await client.start()
         before = await client.run(kernel_id, "x = 1; import os; os.getpid()")
         response = await client.http.post(f"/api/kernels/{kernel_id}/restart")
@@ -197,9 +212,9 @@ async def test_a_restarted_kernel(jupyter: Jupyter) -> None:
 
 
 @pytest.mark.alone
-async def test_a_kernel_that_dies(jupyter: Jupyter) -> None:
+async def test_a_kernel_that_dies(common: Jupyter) -> None:
     """It is noticed soon, and those who are connected meet the next one."""
-    async with jupyter() as (_, client):
+    async with common() as (_, client):
         kernel_id = await client.start()
         async with client.channels(kernel_id) as socket:
             code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -233,8 +248,8 @@ async def test_memory_runs_out(jupyter: Jupyter) -> None:
         assert await client.run(kernel_id, "40 + 2") == "42"
 
 
-async def test_an_interrupted_cell(jupyter: Jupyter) -> None:
-    async with jupyter() as (_, client):
+async def test_an_interrupted_cell(common: Jupyter) -> None:
+    async with common() as (_, client):
         kernel_id = await client.start()
         async with client.channels(kernel_id) as socket:
             code = "import subprocess; print('there', flush=True); subprocess.run(['sleep', '600'])"
@@ -249,8 +264,8 @@ async def test_an_interrupted_cell(jupyter: Jupyter) -> None:
         assert "KeyboardInterrupt" in texts
 
 
-async def test_plots(jupyter: Jupyter) -> None:
-    async with jupyter() as (_, client):
+async def test_plots(common: Jupyter) -> None:
+    async with common() as (_, client):
         code = "import matplotlib.pyplot as plt; plt.plot([1, 3, 2]); plt.show()"
         async with client.channels(await client.start()) as socket:
             messages = [message["content"] async for message in execute(socket, code)]
@@ -261,14 +276,14 @@ async def test_plots(jupyter: Jupyter) -> None:
 
 
 async def test_kernels_have_nothing_of_the_interpreter_they_were_forked_from(
-    jupyter: Jupyter,
+    common: Jupyter,
 ) -> None:
     code = (
         "import os, signal, sys, threading; (sys.path[:2] + [sys.flags.isolated, __name__],"
         " signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL, os.getsid(0) == os.getpid(),"
         " len(os.listdir('/proc/self/fd')) < 64)"
     )
-    async with jupyter() as (_, client):
+    async with common() as (_, client):
         text = await client.run(await client.start(), code)
         assert "0, '__main__'], True, True, True)" in " ".join(text.split())
         assert "jupyter_server" not in await client.run(
@@ -313,8 +328,8 @@ async def test_packages_are_installed_into_the_home_directory(jupyter: Jupyter) 
         assert path.startswith("/home/user/.local/")
 
 
-async def test_packages_without_a_network(jupyter: Jupyter) -> None:
-    async with jupyter() as (box, client):
+async def test_packages_without_a_network(common: Jupyter) -> None:
+    async with common() as (box, client):
         said = await client.run(await client.start(), "%pip install requests")
         assert "This sandbox has no network" in said
         assert "No matching distribution" in said
