@@ -20,7 +20,7 @@ FLOORS = [
     ["events", "results", "_failures"],
     ["_flow"],
     ["_operations"],
-    ["_protocols", "_multipart"],
+    ["_archives", "_protocols", "_multipart"],
     ["_retry", "config"],
     ["_revisions"],
     ["_sockets", "_transport"],

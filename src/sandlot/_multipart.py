@@ -26,7 +26,7 @@ class Multipart:
             f"{upload.path}\r\n"
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode()
+        ).encode(errors="surrogateescape")
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         self._content = upload.content
         self.headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}

@@ -10,6 +10,7 @@ import pytest
 from sandlot import Client, Sandbox
 from sandlot.sandbox.code import Code
 from sandlot.sandbox.contexts import CodeContext
+from sandlot.sandbox.files import Files
 from sandlot.sandbox.streams import ExecStream
 from tests.compat.rows import Fails, Row, Works
 from tests.compat.tables import ROWS, later
@@ -48,6 +49,7 @@ def public() -> set[str]:
         "sandbox": Sandbox,
         "code": Code,
         "context": CodeContext,
+        "files": Files,
         "stream": ExecStream,
     }
     for name, value in vars(client).items():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import os
+import socket
 import tarfile
 from typing import Any
 
 import httpx
 import pytest
-from harness import Box
+from harness import KEY, Box, ServerProcess, eventually
 
 FIELDS = {
     "name",
@@ -395,3 +396,26 @@ def test_damaged_archives(common: Box, data: bytes) -> None:
     response = extract(common, "damaged", data)
     assert response.status_code == 400, response.text
     assert ".part" not in common.sh("find damaged")["stdout"]
+
+
+def test_an_upload_that_breaks_off_leaves_no_part_of_a_file(
+    common: Box, server: ServerProcess
+) -> None:
+    head = (
+        b'--B\r\nContent-Disposition: form-data; name="path"\r\n\r\nbroken\r\n'
+        b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+    )
+    data = archive([(member("whole"), b"whole"), (member("half"), b"x" * 500_000)])
+    request = (
+        f"POST {common.url('/files/extract')} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n"
+        "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 9999999\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(request.encode() + head + data[:300_000])
+        eventually(lambda: any(".part" in item["name"] for item in seen(common, "broken")))
+    eventually(lambda: [item["name"] for item in seen(common, "broken")] == ["whole"])
+
+
+def seen(box: Box, path: str) -> list[dict[str, Any]]:
+    response = box.post("/files/list", path=path)
+    return response.json()["entries"] if response.status_code == 200 else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, TypeGuard
@@ -41,9 +42,26 @@ def filled_text(value: Any, name: str) -> str:
     return _filled(text(value, name), name)
 
 
-def file_path(value: Any) -> str:
-    """Check the path of a file in a sandbox."""
-    return filled_text(value, "path")
+def file_path(value: Any, name: str = "path") -> str:
+    """Check the path of a file in a sandbox; bytes that are no UTF-8 are surrogates (PEP 383)."""
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{name} must be a str, not {type(value).__name__}")
+    try:
+        readable = value.encode(errors="surrogateescape").decode(errors="replace")
+    except UnicodeEncodeError as exc:
+        raise InvalidArgumentError(f"{name} is not valid Unicode: {exc.reason}") from exc
+    _ = filled_text(readable, name)
+    return value
+
+
+def path_fields(value: Any, name: str = "path") -> dict[str, str]:
+    """Return the field of a body that has a path: as text or, if it is none, in base64."""
+    path = file_path(value, name)
+    try:
+        _ = path.encode()
+    except UnicodeEncodeError:
+        return {f"{name}_base64": b64encode(path.encode(errors="surrogateescape")).decode()}
+    return {name: path}
 
 
 def texts(value: Any, name: str) -> dict[str, str] | None:

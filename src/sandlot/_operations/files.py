@@ -49,14 +49,14 @@ def stream_write(
 
 def read(sandbox_id: str, path: str) -> Flow[bytes]:
     """Read a small file."""
-    response = yield from _read(sandbox_id, path, _reading(sandbox_id, path, "files/read"))
+    response = yield from find(sandbox_id, path, _reading(sandbox_id, path, "files/read"))
     return response.content
 
 
 def open_read(sandbox_id: str, path: str) -> Flow[None]:
     """Open a file of any size; its bytes are left to who performs this."""
     request = _reading(sandbox_id, path, "files/stream/read", stream=True)
-    _ = yield from _read(sandbox_id, path, request)
+    _ = yield from find(sandbox_id, path, request)
 
 
 def confirm_empty(sandbox_id: str, path: str) -> Flow[None]:
@@ -75,14 +75,15 @@ def _reading(sandbox_id: str, path: str, how: str, *, stream: bool = False) -> R
     return Request(
         "POST",
         sandboxes.at(sandbox_id, how),
-        {"path": arguments.file_path(path)},
+        arguments.path_fields(path),
         harmless=True,
         stream=stream,
         timeout=_TRANSFER_TIMEOUT,
     )
 
 
-def _read(sandbox_id: str, path: str, request: Request) -> Flow[Response]:
+def find(sandbox_id: str, path: str, request: Request) -> Flow[Response]:
+    """Send a request about a file; that there is none is an error of its own."""
     try:
         return (yield from send(request))
     except NotFoundError as exc:
@@ -99,7 +100,7 @@ def _read(sandbox_id: str, path: str, request: Request) -> Flow[Response]:
 
 def _missing(path: str, cause: APIError) -> FileNotFoundInSandboxError:
     return FileNotFoundInSandboxError(
-        f"There is no file {path!r} in the sandbox",
+        f"There is no {path!r} in the sandbox",
         code="not_found",
         status_code=404,
         request_id=cause.request_id,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
+from .._archives.unpacking import Limits
 from .._operations import files
 from . import transfers
+from .files import AsyncFiles, Files
 from .history import AsyncHistory, History
 from .transfers import LocalPath, Progress
 
@@ -14,6 +16,11 @@ __all__ = ["AsyncFileAccess", "FileAccess"]
 
 class FileAccess(History):
     """A sandbox whose files can be read and written."""
+
+    @property
+    def files(self) -> Files:
+        """Its files and directories, by path."""
+        return Files(self._transport, self._use)
 
     def upload(self, path: str, data: bytes) -> None:
         """Write a small file, held in memory; missing directories are made.
@@ -55,9 +62,58 @@ class FileAccess(History):
         """Write `path` in the sandbox to the file `target` of this machine, whole or not at all."""
         transfers.download_file(self._transport, self._use(), path, target, progress)
 
+    def upload_dir(self, path: str, source: LocalPath, *, progress: Progress | None = None) -> None:
+        """Write what is in the directory `source` of this machine below `path` in the sandbox.
+
+        Each file appears whole or not at all and replaces what has its name, unless that is a
+        directory. Links are kept as links. `progress` is told the bytes sent, and no total.
+
+        Raises:
+            InvalidArgumentError: Something cannot be read, or a link leads out of the directory;
+                what came before that has been sent.
+        """
+        transfers.upload_dir(self._transport, self._use(), path, source, progress)
+
+    def download_dir(
+        self,
+        path: str,
+        target: LocalPath,
+        *,
+        progress: Progress | None = None,
+        max_bytes: int = 10 << 30,
+        max_files: int = 1_000_000,
+    ) -> None:
+        """Write what is in the directory `path` of the sandbox below `target` on this machine.
+
+        Nothing is written elsewhere, whatever the sandbox sends: links are not followed, those that
+        lead out of the directory are refused, and so is what is neither file, directory nor link.
+        Each file appears whole or not at all and replaces what has its name, unless that is a
+        directory. What came before a failure stays.
+
+        Args:
+            path: The directory in the sandbox.
+            target: The directory here, made if it is not there.
+            progress: Told the bytes received, and no total.
+            max_bytes: Bytes that all files may have together.
+            max_files: How many files, directories and links there may be.
+
+        Raises:
+            FileNotFoundInSandboxError: There is no such directory.
+            UnexpectedResponseError: Something was refused.
+            TooLargeError: There is more than that.
+            TransportError: The transfer broke off.
+        """
+        limits = Limits(max_bytes, max_files)
+        transfers.download_dir(self._transport, self._use(), path, target, limits, progress)
+
 
 class AsyncFileAccess(AsyncHistory):
     """A sandbox whose files can be read and written."""
+
+    @property
+    def files(self) -> AsyncFiles:
+        """Its files and directories, by path."""
+        return AsyncFiles(self._transport, self._use)
 
     async def upload(self, path: str, data: bytes) -> None:
         """Write a small file, held in memory; missing directories are made.
@@ -100,3 +156,51 @@ class AsyncFileAccess(AsyncHistory):
     ) -> None:
         """Write `path` in the sandbox to the file `target` of this machine, whole or not at all."""
         await transfers.async_download_file(self._transport, self._use(), path, target, progress)
+
+    async def upload_dir(
+        self, path: str, source: LocalPath, *, progress: Progress | None = None
+    ) -> None:
+        """Write what is in the directory `source` of this machine below `path` in the sandbox.
+
+        Each file appears whole or not at all and replaces what has its name, unless that is a
+        directory. Links are kept as links. `progress` is told the bytes sent, and no total.
+
+        Raises:
+            InvalidArgumentError: Something cannot be read, or a link leads out of the directory;
+                what came before that has been sent.
+        """
+        await transfers.async_upload_dir(self._transport, self._use(), path, source, progress)
+
+    async def download_dir(
+        self,
+        path: str,
+        target: LocalPath,
+        *,
+        progress: Progress | None = None,
+        max_bytes: int = 10 << 30,
+        max_files: int = 1_000_000,
+    ) -> None:
+        """Write what is in the directory `path` of the sandbox below `target` on this machine.
+
+        Nothing is written elsewhere, whatever the sandbox sends: links are not followed, those that
+        lead out of the directory are refused, and so is what is neither file, directory nor link.
+        Each file appears whole or not at all and replaces what has its name, unless that is a
+        directory. What came before a failure stays.
+
+        Args:
+            path: The directory in the sandbox.
+            target: The directory here, made if it is not there.
+            progress: Told the bytes received, and no total.
+            max_bytes: Bytes that all files may have together.
+            max_files: How many files, directories and links there may be.
+
+        Raises:
+            FileNotFoundInSandboxError: There is no such directory.
+            UnexpectedResponseError: Something was refused.
+            TooLargeError: There is more than that.
+            TransportError: The transfer broke off.
+        """
+        limits = Limits(max_bytes, max_files)
+        await transfers.async_download_dir(
+            self._transport, self._use(), path, target, limits, progress
+        )

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import IO, TypeAlias
 from uuid import uuid4
 
-from .._operations import files
+from .._archives.packing import pack
+from .._archives.unpacking import Limits, Unpacking
+from .._operations import files, trees
 from .._transport import AsyncTransport, Transport
 
 __all__ = ["Progress"]
@@ -110,6 +112,94 @@ async def async_download_file(
                     _ = progress(done, incoming.length)
             if done == 0 and incoming.length is None:
                 await transport.run(files.confirm_empty(sandbox_id, path))
+
+
+def upload_dir(
+    transport: Transport, sandbox_id: str, path: str, source: LocalPath, progress: Progress | None
+) -> None:
+    """Write what is in a directory of this machine into the sandbox."""
+    pieces = _packed(pack(Path(source)), progress)
+    transport.run(trees.extract(transport.server, sandbox_id, path, pieces))
+
+
+async def async_upload_dir(
+    transport: AsyncTransport,
+    sandbox_id: str,
+    path: str,
+    source: LocalPath,
+    progress: Progress | None,
+) -> None:
+    """Write what is in a directory of this machine into the sandbox."""
+    pieces = _async_packed(pack(Path(source)), progress)
+    await transport.run(trees.extract(transport.server, sandbox_id, path, pieces))
+
+
+def download_dir(
+    transport: Transport,
+    sandbox_id: str,
+    path: str,
+    target: LocalPath,
+    limits: Limits,
+    progress: Progress | None,
+) -> None:
+    """Write what is in a directory of the sandbox to this machine."""
+    opening = trees.open_archive(transport.server, sandbox_id, path)
+    with (
+        Unpacking(Path(target), limits) as unpacking,
+        transport.stream(opening) as incoming,
+    ):
+        done = 0
+        for piece in incoming:
+            unpacking.feed(piece)
+            done += len(piece)
+            if progress is not None:
+                _ = progress(done, None)
+        unpacking.finish()
+
+
+async def async_download_dir(
+    transport: AsyncTransport,
+    sandbox_id: str,
+    path: str,
+    target: LocalPath,
+    limits: Limits,
+    progress: Progress | None,
+) -> None:
+    """Write what is in a directory of the sandbox to this machine."""
+    from asyncio import to_thread
+
+    opening = trees.open_archive(transport.server, sandbox_id, path)
+    with Unpacking(Path(target), limits) as unpacking:
+        async with transport.stream(opening) as incoming:
+            done = 0
+            async for piece in incoming:
+                await to_thread(unpacking.feed, piece)
+                done += len(piece)
+                if progress is not None:
+                    _ = progress(done, None)
+            unpacking.finish()
+
+
+def _packed(archive: Iterator[bytes], progress: Progress | None) -> Iterator[bytes]:
+    done = 0
+    while piece := next(archive, b""):
+        yield piece
+        done += len(piece)
+        if progress is not None:
+            _ = progress(done, None)
+
+
+async def _async_packed(
+    archive: Iterator[bytes], progress: Progress | None
+) -> AsyncIterator[bytes]:
+    from asyncio import to_thread
+
+    done = 0
+    while piece := await to_thread(next, archive, b""):
+        yield piece
+        done += len(piece)
+        if progress is not None:
+            _ = progress(done, None)
 
 
 def _pieces(file: IO[bytes], size: int | None, progress: Progress | None) -> Iterator[bytes]:

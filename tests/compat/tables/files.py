@@ -101,7 +101,17 @@ async def too_large(tenant: Tenant) -> None:
     await (await tenant.box()).upload("a", bytes(104_857_600))
 
 
+async def by_name(tenant: Tenant) -> None:
+    files = (await tenant.box()).files
+    await files.write("a", "t\xebxt")
+    assert await files.read("a") == b"t\xc3\xabxt"
+    assert await files.read_text("a") == "t\xebxt"
+    await files.write_many({"b": b"1", "c/d": "2"})
+    assert [await files.read(path) for path in ("b", "c/d")] == [b"1", b"2"]
+
+
 ROWS: list[Row] = [
+    Works("sandbox.files files.read files.read_text files.write files.write_many", by_name),
     Works("sandbox.upload sandbox.download", small),
     Works("sandbox.stream_upload sandbox.stream_download", large),
     Works("sandbox.upload_file sandbox.download_file", local),

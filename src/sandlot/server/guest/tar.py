@@ -187,11 +187,12 @@ def _records(data: bytes) -> dict[bytes, bytes]:
     while data.rstrip(b"\0"):
         head, _, _ = data.partition(b" ")
         length = _integer(head)
-        record, data = data[len(head) + 1 : length], data[length:]
+        record, rest = data[len(head) + 1 : length], data[length:]
         name, equals, value = record.partition(b"=")
-        if length <= len(head) + 1 or not equals or not value.endswith(b"\n"):
+        if not len(head) + 1 < length <= len(data) or not equals or not value.endswith(b"\n"):
             raise TarError("a header of the archive is damaged")
         records[name] = value[:-1]
+        data = rest
     return records
 
 
