@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -96,10 +95,17 @@ def _make_private(file: str | None) -> None:
     """Make the file of a database that is not there yet: the environment of sandboxes is in it.
 
     SQLite would leave who may read it to the umask; the files beside it get the mode of this one.
+
+    Raises:
+        StoreUnavailableError: It cannot be made.
     """
     if file and file != ":memory:":
-        with contextlib.suppress(OSError):  # SQLite says better what is wrong
+        try:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the database cannot be used: {file}: {error.strerror}"
+            ) from error
 
 
 def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
