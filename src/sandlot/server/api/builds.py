@@ -61,7 +61,7 @@ async def create_build(request: Request, plane: Plane, caller: Caller) -> Respon
             return await plane.builds.find(claim.id)
 
         same = fingerprint(body, "build", digest or "")
-        record = await once(request, plane, caller, "bld", same, make, find)
+        record = await once(request, plane, caller, "bld", same, make, find, lasting=True)
     note(record.id, name=record.name)
     return reply(_view(record, BuildLog()), 201)
 
@@ -135,6 +135,7 @@ def _wanted(body: CreateBuildRequest, digest: str | None) -> NewBuild:
 
 
 def _view(record: BuildRecord, log: BuildLog) -> Build:
+    outputs = log.outputs()
     return Build(
         id=record.id,
         name=record.name,
@@ -154,8 +155,8 @@ def _view(record: BuildRecord, log: BuildLog) -> Build:
                 phase=step.phase,
                 line=step.line or None,
                 cmd=step.cmd,
-                stdout=log.output(step.step, "stdout"),
-                stderr=log.output(step.step, "stderr"),
+                stdout=outputs.get((step.step, "stdout"), ""),
+                stderr=outputs.get((step.step, "stderr"), ""),
                 exit=-1 if step.exit is None else step.exit,
                 ok=step.ok or False,
                 elapsed_ms=step.elapsed_ms,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
@@ -18,6 +19,8 @@ __all__ = ["BuildLog", "Piece", "Step"]
 _MOST = 1 << 20
 """Characters of a log."""
 _MOST_OF_A_STEP = 256 << 10
+_MOST_PIECES = 20_000
+"""Each change between streams begins a piece: a log of many small ones would be slow to read."""
 _TAIL = 2000
 _FULL = "\n[More was written than the log of a build has room for.]\n"
 
@@ -140,11 +143,12 @@ class BuildLog:
                 found.append(replace(piece, text=text))
         return found
 
-    def output(self, step: int, stream: str) -> str:
-        """Return all that a step wrote to a stream."""
-        wanted = (step, stream)
-        pieces = self._content.pieces
-        return "".join(each.text for each in pieces if (each.step, each.stream) == wanted)
+    def outputs(self) -> Mapping[tuple[int, str], str]:
+        """Return all that was written, by step and stream."""
+        found = defaultdict[tuple[int, str], list[str]](list)
+        for piece in self._content.pieces:
+            found[piece.step, piece.stream].append(piece.text)
+        return {place: "".join(texts) for place, texts in found.items()}
 
     async def wait(self, offset: int, seconds: float) -> None:
         """Wait for something to come after a place, or for a change that means the end."""
@@ -161,7 +165,7 @@ class BuildLog:
         self._tail = (self._tail + text)[-_TAIL:]
         room = max(0, min(self._left, _MOST - self._size))
         self._left -= len(text)
-        if len(text) <= room:
+        if len(text) <= room and len(self._content.pieces) < _MOST_PIECES:
             self._append(stream, text)
         elif not self._full:
             self._full = True

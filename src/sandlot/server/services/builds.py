@@ -287,9 +287,11 @@ class Builds:
             status, problem = ("cancelled", None) if job.cancelled else ("failed", _STOPPED)
         except Exception:
             _log.exception("A build failed", extra={"build_id": job.record.id})
-        await self._finish(job, status, problem)
-        self._running -= 1
-        self._begin_next()
+        try:
+            await self._finish(job, status, problem)
+        finally:
+            self._running -= 1
+            self._begin_next()
 
     async def _build(self, job: _Job) -> None:
         record = job.record
@@ -309,6 +311,7 @@ class Builds:
                 network=record.network,
             )
             base = await self._sandbox_of(record.team_id, wanted)
+            base = replace(base, metadata={"build": record.id})
             _ = await self._sandboxes.create(record.team_id, base, sandbox_id)
             live = await self._sandboxes.running(record.team_id, sandbox_id)
             archive = None if record.archive is None else self.archive_of(record.id)
