@@ -9,9 +9,17 @@ import pytest
 
 pytest.register_assert_rewrite("tests.compat.rows", "tests.compat.tables")
 
+from sandlot._operations import builds, kernels  # noqa: E402
 from tests.colours import Colour  # noqa: E402
 from tests.compat.double.app import Double, running  # noqa: E402
 from tests.compat.tenants import Tenant  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits that original servers are known to need."""
+    monkeypatch.setattr(kernels, "_WARMING", 0.3)
+    monkeypatch.setattr(builds, "_OLD_PAUSE", 0.1)
 
 
 @pytest.fixture(scope="session")

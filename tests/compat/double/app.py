@@ -7,7 +7,8 @@ import re
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import uvicorn
@@ -64,7 +65,15 @@ class Original:
         routes = [route for area in _AREAS for route in area.routes(world)]
         if world.is_later:
             routes.append(Route("/health", _health, methods=["GET"]))
-        self._router: ASGIApp = Router(routes, redirect_slashes=False, default=_unknown)
+        self._router: ASGIApp = Router(
+            routes, redirect_slashes=False, default=_unknown, lifespan=self._live
+        )
+
+    @asynccontextmanager
+    async def _live(self, app: ASGIApp) -> AsyncIterator[None]:
+        del app
+        yield
+        await self._world.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -164,7 +173,7 @@ def running(*, is_later: bool = False) -> Iterator[Double]:
             Original(world),
             ws=WebSocketsSansIOProtocol,
             log_config=None,
-            lifespan="off",
+            lifespan="on",
             ws_per_message_deflate=False,
             ws_ping_interval=None,
             timeout_graceful_shutdown=1,
@@ -175,6 +184,5 @@ def running(*, is_later: bool = False) -> Iterator[Double]:
         try:
             yield Double(world, f"http://127.0.0.1:{listener.getsockname()[1]}")
         finally:
-            world.kill()
             server.should_exit = True
             thread.join()

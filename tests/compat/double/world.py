@@ -166,11 +166,13 @@ class World:
         self.requests: list[str] = []
         """What was asked, for tests to look at."""
 
-    def kill(self) -> None:
+    async def end(self) -> None:
         """End what commands left behind."""
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            _ = await process.wait()
+            process._transport.close()
 
     def home(self) -> Path:
         """Make the directory of a sandbox's files."""

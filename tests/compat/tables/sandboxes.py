@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -109,8 +110,10 @@ async def reaped(tenant: Tenant) -> None:
     assert await tenant.key.sandboxes.reap(older_than=3600) == []
     found = await tenant.key.sandboxes.reap(status="paused", dry_run=True)
     assert [each.id for each in found] == [two.id]
-    found = await tenant.key.sandboxes.reap(status="running")
+    tenant.capsule(one).created_at -= timedelta(hours=2)
+    found = await tenant.key.sandboxes.reap(older_than=3600, inactive_for=3600)
     assert [each.id for each in found] == [one.id]
+    assert tenant.capsule(one).status == "stopped"
 
 
 async def got(answer: Any) -> httpx.Response:

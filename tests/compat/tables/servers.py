@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandlot import APIError, NotFoundError, UnsupportedError
+from sandlot import APIError, NotFoundError, TransportError, UnsupportedError
 from tests.compat.rows import Fails, Row, Works
 from tests.compat.tenants import Tenant
 
@@ -31,6 +31,12 @@ ROWS: list[Row] = [
         lambda t: t.key.request("PUT", "/v1/sandboxes"),
         APIError,
         "unknown",
+    ),
+    Fails(
+        "client.request",
+        "the server hangs up",
+        lambda t: t.key.request("GET", "/v1/sandboxes/cl-" + "z" * 25),
+        TransportError,
     ),
     Fails("client.health", "there is none", lambda t: t.key.health(), UnsupportedError),
     Fails(
