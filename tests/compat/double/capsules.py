@@ -120,6 +120,8 @@ def routes(world: World) -> list[Route]:
 
     async def resume(request: Request) -> Response:
         who, capsule = of(request)
+        if not capsule.has_host:
+            raise missing("host")
         if capsule.status != "paused":
             raise ProblemError(409, "invalid_state", f"sandbox is not paused ({capsule.status})")
         capsule.go_on()

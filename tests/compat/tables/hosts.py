@@ -81,8 +81,16 @@ async def in_the_way(tenant: Tenant) -> None:
 
 async def given_up(tenant: Tenant) -> None:
     host_id, box = await with_a_sandbox(tenant)
+    paused = await tenant.box()
+    _ = await paused.pause()
+    in_world(tenant, host_id).capsules.append(tenant.capsule(paused))
+    assert (await tenant.admin.hosts.delete_preview(host_id)).sandbox_ids == [box.id]
     await tenant.admin.hosts.delete(host_id, force=True)
     assert (await tenant.key.sandboxes.get(box.id)).status == "stopped"
+    # original server: 8, what was paused there can be neither resumed nor destroyed; gone is gone.
+    with pytest.raises(NotFoundError):
+        _ = await paused.resume()
+    await paused.destroy()
 
 
 async def registered_already(tenant: Tenant) -> None:

@@ -210,6 +210,7 @@ ADDITIONS = {
     "on_timeout": "destroy",
     "max_lifetime_sec": 60,
     "lease_sec": 60,
+    "host_tags": ["gpu"],
     "idempotency_key": "mine",
 }
 
