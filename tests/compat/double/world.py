@@ -32,6 +32,7 @@ class User:
     name: str
     is_admin: bool = False
     id: str = field(default_factory=lambda: ids.new("usr"))
+    created_at: datetime = field(default_factory=now)
 
 
 @dataclass
@@ -145,6 +146,7 @@ class World:
         self.directory = Path(directory)
         self.is_later = is_later
         self.users: list[User] = []
+        self.disabled: list[User] = []
         self.teams: list[Team] = []
         self.keys: list[Key] = []
         self.tokens: dict[str, Caller] = {}

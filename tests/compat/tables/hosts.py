@@ -122,6 +122,15 @@ ROWS: list[Row] = [
     Works("hosts.delete", given_up),
     Works("admin.set_team_byoc hosts.create", brought),
     Works("admin.list_templates admin.delete_template", templates),
+    *(
+        Fails(f"admin.{name}", "it is not there", play, NotFoundError, "unknown")
+        for name, play in {
+            "list_teams": lambda t: t.admin.admin.list_teams(),
+            "delete_team": lambda t: t.admin.admin.delete_team(t.team.id),
+            "list_users": lambda t: t.admin.admin.list_users(),
+            "set_user_active": lambda t: t.admin.admin.set_user_active(t.me.id, False),
+        }.items()
+    ),
     Fails("hosts.delete", "it has some", in_the_way, HostHasSandboxesError, "has_active_sandboxes"),
     # original server: 2.13, its specification says 409.
     Fails(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sandlot import AuthenticationError, CommandError, ConflictError, UnsupportedError
 from tests.compat.double.proxy import MIRROR
+from tests.compat.double.world import Team
 from tests.compat.rows import Fails, Row, Works
 from tests.compat.tables import builds, code, commands, files, sandboxes, snapshots
 from tests.compat.tenants import Tenant
@@ -55,7 +56,29 @@ async def owned(tenant: Tenant) -> None:
     await tenant.user.auth.delete_account(tenant.me.email)
 
 
+async def administered(tenant: Tenant) -> None:
+    admin = tenant.admin.admin
+    tenant.world.teams += [Team(f"Team {number}") for number in range(100)]
+    _ = await tenant.box()
+    page = await admin.list_teams()
+    assert (len(page.items), page.next_cursor) == (100, "2")
+    teams = {team.id: team async for team in page}
+    assert len(teams) == len(tenant.world.teams)
+    mine = teams[tenant.team.id]
+    assert (mine.owner_email, mine.active_sandbox_count) == (tenant.me.email, 1)
+    assert mine.deleted_at is None
+    await admin.set_user_active(tenant.me.id, False)
+    users = {user.id: user async for user in await admin.list_users()}
+    assert (users[tenant.me.id].status, users[tenant.me.id].teams_owned) == ("disabled", 1)
+    await admin.delete_team(tenant.team.id)
+    teams = {team.id: team async for team in await admin.list_teams()}
+    assert teams[tenant.team.id].deleted_at is not None
+
+
 ROWS: list[Row] = [
+    Works(
+        "admin.list_teams admin.list_users admin.set_user_active admin.delete_team", administered
+    ),
     Works("auth.me auth.rename auth.change_password auth.delete_account", account),
     Fails("auth.delete_account", "others", owned, ConflictError, "owns_team_with_members"),
     Fails(
