@@ -69,3 +69,9 @@ def test_snapshots(tmp_path: Path) -> None:
 def test_builds(tmp_path: Path) -> None:
     (code,) = blocks("docs/builds.md")
     assert run(code, tmp_path).splitlines() == promised(code)
+
+
+def test_files(tmp_path: Path) -> None:
+    (code,) = blocks("docs/files.md")
+    assert run(code, tmp_path).splitlines() == promised(code)
+    assert len(promised(code)) == 5
