@@ -17,7 +17,7 @@ import pytest
 
 from sandlot.server.engine import make_engine
 from sandlot.server.engine.base import Command, Engine, Exit, Process, SandboxHandle, SandboxSpec
-from sandlot.server.engine.local import engine as local_engine
+from sandlot.server.engine.local import cgroups as local_cgroups
 from sandlot.server.engine.local.cgroups import Place, find_places
 from tests.orphans import assert_no_orphans
 
@@ -157,7 +157,7 @@ def _without(kind: str) -> Callable[[str, str], list[Place]]:
 @pytest.fixture
 def open_own(engine_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenBox:
     """Open a sandbox in an engine of its own."""
-    monkeypatch.setattr(local_engine, "find_places", _without(engine_kind))
+    monkeypatch.setattr(local_cgroups, "find_places", _without(engine_kind))
 
     @contextlib.asynccontextmanager
     async def open_box(**changes: Any) -> AsyncIterator[Box]:
@@ -190,7 +190,7 @@ class Shared:
         if kind not in self._engines:
             engine = make_engine(kind.partition("-")[0], self.place / kind)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(local_engine, "find_places", _without(kind))
+                patch.setattr(local_cgroups, "find_places", _without(kind))
                 await engine.start()
             self._engines[kind] = engine
             assert self.left(kind) == []

@@ -29,7 +29,7 @@ from sandlot.server.engine.base import (
     SandboxGoneError,
 )
 from sandlot.server.engine.local import LocalEngine, keeper, territory
-from sandlot.server.engine.local import engine as local_engine
+from sandlot.server.engine.local import cgroups as local_cgroups
 from sandlot.server.engine.local.process import LocalProcess
 from sandlot.server.guest.rendezvous import NAME, Rendezvous
 from tests.interpreters import open_to_all
@@ -99,7 +99,7 @@ def lives(
     """Open a line of engines."""
     versions = {"": {1, 2}, "v1": {1}, "v2": {2}, "bare": set[int]()}
     wanted = versions[engine_kind.partition("-")[2]]
-    monkeypatch.setattr(local_engine, "find_places", places(wanted))
+    monkeypatch.setattr(local_cgroups, "find_places", places(wanted))
 
     @asynccontextmanager
     async def open_lives(name: str = "data") -> AsyncIterator[Lives]:

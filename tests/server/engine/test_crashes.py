@@ -22,7 +22,7 @@ from unittest import mock
 import pytest
 
 from sandlot.server.engine.local import LocalEngine, records
-from sandlot.server.engine.local import engine as local_engine
+from sandlot.server.engine.local import cgroups as local_cgroups
 from sandlot.server.engine.local.home import Home
 from sandlot.server.engine.local.keeper import Keeper
 from sandlot.server.engine.local.layers import Layers
@@ -229,7 +229,7 @@ async def check_disk(engine: LocalEngine, data_dir: Path) -> None:
 @pytest.fixture
 def data_dir(versions: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data directory of engines with or without control groups, with nothing left in the end."""
-    monkeypatch.setattr(local_engine, "find_places", places(versions))
+    monkeypatch.setattr(local_cgroups, "find_places", places(versions))
     yield tmp_path / "data"
 
     async def end() -> None:

@@ -20,7 +20,7 @@ import pytest
 import sandlot
 from sandlot.server.engine.base import EngineError, Exit, UnsuitableError
 from sandlot.server.engine.local import LocalEngine, names, networks, outbound
-from sandlot.server.engine.local import engine as local_engine
+from sandlot.server.engine.local import cgroups as local_cgroups
 from sandlot.server.engine.local.destinations import Network
 from sandlot.server.engine.local.packets import Opening
 
@@ -54,7 +54,7 @@ everywhere = pytest.mark.parametrize("engine_kind", ["local", "local-bare"])
 def open_out(engine_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open a sandbox that may reach the internet, and this machine as far as it is allowed."""
     versions = {"local": {1, 2}, "local-bare": set[int]()}[engine_kind]
-    monkeypatch.setattr(local_engine, "find_places", _places(versions))
+    monkeypatch.setattr(local_cgroups, "find_places", _places(versions))
 
     @contextlib.asynccontextmanager
     async def open_out(

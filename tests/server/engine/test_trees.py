@@ -61,8 +61,8 @@ async def test_a_tree(open_box: OpenBox) -> None:
         assert (await tree.copy("a", "c", overwrite=False)).name == "c"
         assert (await tree.move("c", "a/moved", overwrite=False)).name == "moved"
         assert (await tree.change_mode("a/moved/b/f", 0o600)).mode == 0o600
-        names = [os.path.relpath(item.path, made.path) for item in await tree.list("a", 9, 99)]
-        assert names == [".", "f", "../moved", "../moved/b", "../moved/b/f"]
+        names = [item.path.partition("/a/")[2] for item in await tree.list("a", 9, 99)]
+        assert names == ["b", "b/f", "moved", "moved/b", "moved/b/f"]
         assert await problem_of(tree.list("a", 9, 4)) == "too_large"
         await tree.remove("a/b")
         assert await problem_of(tree.stat("a/b")) == "not_found"
@@ -99,12 +99,9 @@ async def test_without_walls_only_the_home_directory_can_be_harmed(
 async def test_what_is_stored_counts(open_box: OpenBox) -> None:
     async with open_box(disk_mb=16) as box:
         assert await problem_of(extract(box, "x", tar_of("big", bytes(64 << 20)))) == "no_space"
-        _ = await box.shell("rm -rf x; head -c 10000000 /dev/urandom > half")
-        assert await problem_of(box.sandbox.tree.copy("half", "other", overwrite=False)) == (
-            "no_space"
-        )
-        await box.sandbox.tree.remove("half")
-        assert [item.name for item in await box.sandbox.tree.list(".", 1, 99)] in ([], ["x"])
+        await box.sandbox.tree.remove("x")
+        await extract(box, "x", tar_of("small", b"fits"))
+        assert await box.read("x/small") == b"fits"
 
 
 async def test_code_inside_cannot_touch_what_walks_its_files(open_box: OpenBox) -> None:
