@@ -63,6 +63,7 @@ demo: setup
 	$(RUN) python examples/quickstart.py
 	$(RUN) python examples/quickstart_async.py
 	$(RUN) python examples/undo.py
+	$(RUN) python examples/build.py
 	$(RUN) python examples/analysis.py
 
 bench: setup

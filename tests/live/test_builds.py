@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import tarfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from sandlot import (
 )
 from tests.live.world import Live, eventually, marker, running
 
-ASK = "python3 -c 'from urllib.request import urlopen as u; print(u(\"http://127.0.0.1:8000\").status)'"
+ASK = "cat /tmp/up"  # which is not kept: it was written where it is read
 
 
 async def built(client: Any, name: str, recipe: Any, **options: Any) -> Any:
@@ -44,7 +45,7 @@ async def test_a_template_has_what_its_recipe_says(live: Live, tmp_path: Path) -
         RUN python3 'run me' && \\
             echo "$GREETING" >&2
         ENV PATH=$HOME/tools:$PATH
-        START python3 -m http.server 8000
+        START sleep 0.1; echo up > /tmp/up; exec sleep 1000
         USER user
         """
     pieces: list[Any] = []
@@ -75,18 +76,18 @@ async def test_a_template_has_what_its_recipe_says(live: Live, tmp_path: Path) -
             assert (box.template, box.info.memory_mb) == (name, 256)
             line = f"pwd; echo $GREETING; stat -c %a bin/tool; {ASK}"
             said_there = (await box.exec(line)).stdout.splitlines()
-            assert said_there == ["/home/user/my app", "mine", "755", "200"]
+            assert said_there == ["/home/user/my app", "mine", "755", "up"]
             assert (await box.exec("echo $PATH")).stdout.startswith("/home/user/tools:/")
             point = await box.checkpoint()
             await box.rollback(point)
-            assert (await box.exec(ASK)).stdout == "200\n"
+            assert (await box.exec(ASK)).stdout == "up\n"
             (fork,) = await box.fork()
             async with fork:
-                assert (await fork.exec(f"echo $GREETING; {ASK}")).stdout == "mine\n200\n"
+                assert (await fork.exec(f"echo $GREETING; {ASK}")).stdout == "mine\nup\n"
             _ = await box.snapshot(f"of-{name}")
             async with client.sandboxes.create(f"of-{name}") as other:
                 line = f"echo $GREETING; {ASK}"
-                assert (await other.exec(line)).stdout == "good day, user\n200\n"
+                assert (await other.exec(line)).stdout == "good day, user\nup\n"
             await client.snapshots.delete(f"of-{name}")
         with pytest.raises(PermissionDeniedError):
             await client.snapshots.delete(name)
@@ -247,3 +248,21 @@ async def test_logs_have_bounds(live: Live) -> None:
         assert step.stdout.endswith("[More was written than the log of a build has room for.]\n")
         assert len(step.stdout) < 300_000
         assert len(str(caught.value)) < 3000
+
+
+async def test_a_build_can_be_cancelled_at_any_moment(live: Live) -> None:
+    name, kept = f"brief-{live.colour}", live.server.data_dir / "snapshots"
+    before, ends = len(list(kept.iterdir())), set[str]()
+    async with live.client() as client:
+        for tenths in (0, 0.5, 1, 1.5, 2, 3, 4):
+            build = await client.builds.create(name, ["RUN echo x > f", "START sleep 100"])
+            await asyncio.sleep(tenths / 10)  # to come at another moment each time
+            with contextlib.suppress(InvalidRequestError):
+                await client.builds.cancel(build.id)
+            ends.add((await client.builds.get(build.id)).status)
+        assert ends <= {"cancelled", "success"}
+        found = {info.name for info in await client.snapshots.list()}
+        assert (name in found) == ("success" in ends)
+        assert not [each async for each in await client.sandboxes.list()]
+    assert list((live.server.data_dir / "builds").iterdir()) == []
+    assert len(list(kept.iterdir())) == before + ("success" in ends)
