@@ -216,6 +216,8 @@ def owner(people: People, admin: Person) -> Person:
     owner = people.sign_up("Owner")
     asked = {"type": "byoc", "team_id": owner.team}
     assert owner.client.post("/v1/hosts", json=asked).status_code == 403  # not yet
+    box = owner.client.post("/v1/sandboxes", json={}).json()["id"]
+    assert owner.client.delete(f"/v1/sandboxes/{box}").status_code == 204
     path = f"/v1/admin/teams/{owner.team}/byoc"
     for _ in range(2):
         assert admin.client.put(path, json={"enabled": True}).status_code == 204

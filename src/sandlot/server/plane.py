@@ -176,6 +176,11 @@ class ControlPlane:
         self.sandboxes.refuse_new()
         await self.commands.stop_all(_FAREWELL)
 
+    def _forget(self) -> None:
+        """Look everything up again that is remembered of teams."""
+        self.auth.forget()
+        self.machines.forget()
+
     async def _start(self) -> None:
         options = self.options
         engine = make_engine(
@@ -210,7 +215,7 @@ class ControlPlane:
         self.sandboxes = Sandboxes(store.sandboxes, engine, self.machines, begin)
         self.hosts = Hosts(store, self.sandboxes.lives, self.enrollment, timeout)
         self.snapshots = Snapshots(store.snapshots, self.sandboxes, engine, self.events)
-        self.teams = Teams(store, self.sandboxes, self.snapshots, self.auth.forget)
+        self.teams = Teams(store, self.sandboxes, self.snapshots, self._forget)
         self.profiles = Profiles(store, self.teams, passwords, self.auth.forget)
         self.platform = Platform(store, self.teams, self.sandboxes, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)

@@ -60,6 +60,8 @@ class Machines:
         self._server_id = server_id
         self._timeout = timedelta(seconds=timeout)
         self._nodes = dict[str, Node]()
+        self._without = set[str]()
+        """Teams that bring no hosts, as far as is known: each creation would ask."""
         self.last_seen: datetime | None = None
 
     @property
@@ -86,6 +88,7 @@ class Machines:
     async def beat(self) -> None:
         """Say that this server is there, and notice what others are not any more."""
         now = datetime.now(UTC)
+        self.forget()
         nodes = await self._find()
         before = await self._rows.beat(nodes.keys(), now)
         for host_id, node in nodes.items():
@@ -138,8 +141,7 @@ class Machines:
         Raises:
             NoHostsAvailableError: Nowhere.
         """
-        team = await self._teams.get(team_id)
-        if team is not None and team.is_byoc:
+        if await self._brings_hosts(team_id):
             raise NoHostsAvailableError(
                 "This team has its sandboxes on hosts of its own, and this server is none of them."
             )
@@ -154,6 +156,20 @@ class Machines:
         everywhere = len(there) == len(self._nodes)
         first = next(iter(there))
         return Placement(first, () if everywhere else [self._nodes[each].name for each in there])
+
+    def forget(self) -> None:
+        """Ask again which teams bring hosts: that has changed, here or elsewhere."""
+        self._without = set()
+
+    async def _brings_hosts(self, team_id: str) -> bool:
+        if team_id in self._without:
+            return False
+        without = self._without
+        team = await self._teams.get(team_id)
+        if team is not None and team.is_byoc:
+            return True
+        without.add(team_id)  # in vain if it was forgotten meanwhile
+        return False
 
     async def _find(self) -> dict[str, Node]:
         return {self.host_of(node.name): node for node in await self._engine.nodes()}

@@ -103,6 +103,7 @@ class Teams:
             raise InvalidRequestError("enabled: a team that brings its hosts goes on to do so.")
         team = await self.get(team_id)
         await self._teams.set_byoc(team.id, enabled=True)
+        self._when_changed()
 
     async def delete(self, team_id: str, *, force: bool) -> None:
         """Delete a team with its API keys and snapshots.

@@ -21,6 +21,7 @@ __all__ = ["THIS_MACHINE", "describe_machine", "find_limits"]
 THIS_MACHINE: Final = "local"
 """Name of the only node that engines of one machine have. It is no host name: those change."""
 
+_LIMITING = frozenset({"cpu", "memory"})
 _MIB = 1 << 20
 _GIB = 1 << 30
 
@@ -67,7 +68,12 @@ def _groups(process: Path) -> Iterator[Path]:
         mounts = (process / "mountinfo").read_text().splitlines()
     except OSError:
         return  # no Linux, or a kernel without them
-    own = {names: path for _, names, path in (line.split(":", 2) for line in memberships)}
+    all_groups = (line.split(":", 2) for line in memberships)
+    own = {
+        names: path
+        for _, names, path in all_groups
+        if not names or _LIMITING & set(names.split(","))
+    }
     for mount in mounts:
         before, _, after = mount.partition(" - ")
         fields, (kind, _, options) = before.split(" "), after.split(" ", 2)
