@@ -159,7 +159,7 @@ class Machines:
 
     def forget(self) -> None:
         """Ask again which teams bring hosts: that has changed, here or elsewhere."""
-        self._without = set()
+        self._without = set[str]()
 
     async def _brings_hosts(self, team_id: str) -> bool:
         if team_id in self._without:
