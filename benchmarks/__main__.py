@@ -13,6 +13,7 @@ from benchmarks import (
     creation,
     growth,
     imports,
+    lists,
     neighbours,
     network,
     proxy,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "snapshots": snapshots.run,
     "warmth": warmth.run,
     "growth": growth.run,
+    "lists": lists.run,
 }
 
 
