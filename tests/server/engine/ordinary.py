@@ -52,6 +52,24 @@ async def run(sandbox: SandboxHandle, *argv: str) -> list[object]:
     return [exit.code, exit.signal, output.decode()]
 
 
+async def change_tree(sandbox: SandboxHandle) -> list[str]:
+    """Do with files what forks of the agent do, and return what is there then."""
+    tree = sandbox.tree
+    _ = await tree.make_directory("tree/a")
+    await write(sandbox, "tree/a/f", b"x")
+    _ = await tree.copy("tree", "copy", overwrite=False)
+    _ = await tree.move("tree/a", "copy/b", overwrite=False)
+    reader, archive = await tree.pack("copy"), b""
+    while piece := await reader.read(1 << 18):
+        archive += piece
+    await reader.close()
+    writer = await tree.extract("out")
+    await writer.write(archive)
+    await writer.commit()
+    await tree.remove("copy/b")
+    return [entry.path for place in ("copy", "out") for entry in await tree.list(place, 9, 99)]
+
+
 async def write(sandbox: SandboxHandle, path: str, data: bytes) -> None:
     writer = await sandbox.open_writer(path)
     await writer.write(data)
@@ -95,6 +113,7 @@ async def main(data_dir: Path, escapes: bytes) -> None:
     found["id"] = await run(sandbox, "id")
     facts = {"secret": "no secret", "marker": "no marker", "port": 1, "abstract": "no socket"}
     facts["directory"] = str(data_dir)
+    found["tree"] = await change_tree(sandbox)
     await write(sandbox, "facts", json.dumps(facts).encode())
     await write(sandbox, "escapes.py", escapes)
     result = await run(sandbox, "sh", "-c", "python3 escapes.py < facts")

@@ -81,6 +81,9 @@ def test_the_sandbox_works(found: Mapping[str, object]) -> None:
     assert found["level"] == "full"
     assert found["id"] == [0, None, "uid=1000(user) gid=1000(user) groups=1000(user)\n"]
     assert found["private_uid"] is False
+    copy, out = ["a", "a/f"], ["a", "a/f", "b", "b/f"]
+    expected = [f"copy/{name}" for name in copy] + [f"out/{name}" for name in out]
+    assert found["tree"] == [f"/home/user/{path}" for path in expected]
 
 
 @pytest.mark.parametrize("name", attempt_names())
