@@ -60,6 +60,7 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for whoever runs the tests
             )
         self.pid = self._process.pid
         _ = atexit.register(self.close)
@@ -83,6 +84,7 @@ class Nursery:
     def close(self) -> None:
         """End it; what has begun goes on."""
         if os.getpid() == self._owner:
+            self._socket.shutdown(socket.SHUT_RDWR)  # forks of this process may have it too
             self._socket.close()
             _ = self._process.wait()
 
