@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from test_identity_rows import NOW, Run, database, run
-from test_store import sandbox
+from test_identity_rows import NOW, Run, run
+from test_store import sandbox, url
 
 from sandlot.server.ids import new_id
 from sandlot.server.services.accounts import new_team
@@ -17,7 +17,7 @@ from sandlot.server.store.identity_records import DEFAULT_TEAM, LOCAL_USER, Team
 from sandlot.server.store.records import SandboxRecord
 from sandlot.server.store.usage import DayUsage, usage_of
 
-__all__ = ["database", "run"]
+__all__ = ["run", "url"]
 
 LATER = NOW + timedelta(hours=1)
 
