@@ -97,11 +97,13 @@ def made_up(column: sa.Column[Any], rows: dict[str, Row]) -> Any:
     match column.type:
         case UtcTime():
             return NOW
+        case sa.Date():
+            return NOW.date()
         case sa.JSON():
             return {"a": "é"}
         case sa.Boolean():
             return True
-        case sa.Integer():
+        case sa.Integer() | sa.Float():
             return 7
         case sa.String(length=length):
             return f"{column.name} of {column.table.name}"[:length]
