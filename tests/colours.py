@@ -17,7 +17,18 @@ from sandlot import AsyncClient, Client
 
 _THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="colour")
 _PLAIN = frozenset(
-    {"exec_stream", "run_code_stream", "stream_download", "pages", "context", "proxy", "get_url"}
+    {
+        "connect_pty",
+        "context",
+        "exec_stream",
+        "get_url",
+        "pages",
+        "proxy",
+        "pty",
+        "run_code_stream",
+        "stream",
+        "stream_download",
+    }
 )
 """Methods that are plain calls in the asynchronous twin too."""
 _OBJECTS = ("sandlot.client", "sandlot.resources", "sandlot.sandbox")

@@ -44,6 +44,7 @@ COLOURLESS = {
     "Preparation",
     "Seen",
     "Source",
+    "Talk",
     "Talker",
 }
 """Classes that both colours use."""

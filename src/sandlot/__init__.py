@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         StreamErrorEvent,
         StreamEvent,
         StreamExitEvent,
+        StreamGapEvent,
         StreamStartEvent,
         StreamStderrEvent,
         StreamStdoutEvent,
@@ -119,6 +120,18 @@ if TYPE_CHECKING:
         AsyncCodeContext,
         CodeContext,
     )
+    from .sandbox.following import (
+        AsyncProcessStream,
+        ProcessStream,
+    )
+    from .sandbox.processes import (
+        AsyncProcess,
+        Process,
+    )
+    from .sandbox.terminals import (
+        AsyncPtySession,
+        PtySession,
+    )
     from .tables import (
         Table,
     )
@@ -131,6 +144,9 @@ __all__ = [
     "AsyncCodeStream",
     "AsyncExecStream",
     "AsyncPage",
+    "AsyncProcess",
+    "AsyncProcessStream",
+    "AsyncPtySession",
     "AsyncSandbox",
     "AuthenticationError",
     "BuildFailedError",
@@ -181,6 +197,9 @@ __all__ = [
     "Outcome",
     "Page",
     "PermissionDeniedError",
+    "Process",
+    "ProcessStream",
+    "PtySession",
     "RateLimitError",
     "RequestTimeoutError",
     "Result",
@@ -197,6 +216,7 @@ __all__ = [
     "StreamErrorEvent",
     "StreamEvent",
     "StreamExitEvent",
+    "StreamGapEvent",
     "StreamStartEvent",
     "StreamStderrEvent",
     "StreamStdoutEvent",
@@ -237,6 +257,7 @@ _HOMES = {
         "StreamErrorEvent",
         "StreamEvent",
         "StreamExitEvent",
+        "StreamGapEvent",
         "StreamStartEvent",
         "StreamStderrEvent",
         "StreamStdoutEvent",
@@ -275,6 +296,18 @@ _HOMES = {
     ".sandbox.contexts": (
         "AsyncCodeContext",
         "CodeContext",
+    ),
+    ".sandbox.following": (
+        "AsyncProcessStream",
+        "ProcessStream",
+    ),
+    ".sandbox.processes": (
+        "AsyncProcess",
+        "Process",
+    ),
+    ".sandbox.terminals": (
+        "AsyncPtySession",
+        "PtySession",
     ),
     ".tables": ("Table",),
 }

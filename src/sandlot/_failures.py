@@ -60,6 +60,13 @@ _BY_STATUS: dict[int, type[APIError]] = {
 }
 
 
+def from_code(code: str, message: str) -> APIError:
+    """Make the exception that a code stands for, told over a WebSocket before anything happened."""
+    kind = _BY_CODE.get(code) or (InvalidRequestError if code == "invalid_request" else APIError)
+    status = next((status for status, each in _BY_STATUS.items() if each is kind), 0)
+    return kind(message, code=code, status_code=status)
+
+
 def from_response(
     status: int, content: bytes, headers: Mapping[str, str], *, idempotent: bool = False
 ) -> APIError:

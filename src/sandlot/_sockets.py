@@ -23,6 +23,7 @@ from websockets.exceptions import (
     ProxyError,
     WebSocketException,
 )
+from websockets.frames import CloseCode
 from websockets.http11 import Response as Refusal
 from websockets.protocol import State
 from websockets.sync.client import ClientConnection as Connection
@@ -135,6 +136,19 @@ class Socket:
         """Tell whether the last ping came back. It comes after all that was sent before it."""
         return self._pong is None or self._pong.is_set()
 
+    def abandon(self) -> None:
+        """Drop the connection at once, having said that this is on purpose, if that can be sent."""
+        connection = self._connection
+        if connection.protocol_mutex.acquire(blocking=False):
+            try:
+                with contextlib.suppress(OSError, WebSocketException):
+                    connection.socket.settimeout(0)
+                    connection.protocol.send_close(CloseCode.GOING_AWAY)
+                    connection.socket.sendall(b"".join(connection.protocol.data_to_send()))
+            finally:
+                connection.protocol_mutex.release()
+        self.abort()
+
     def abort(self) -> None:
         """Drop the connection at once."""
         with contextlib.suppress(OSError):
@@ -189,6 +203,18 @@ class AsyncSocket:
     def is_answered(self) -> bool:
         """Tell whether the last ping came back. It comes after all that was sent before it."""
         return self._pong is None or self._pong.done()
+
+    def abandon(self) -> None:
+        """Drop the connection at once, having said that this is on purpose, if that can be sent."""
+        with contextlib.suppress(RuntimeError):
+            _ = self._loop.call_soon_threadsafe(self._say_goodbye)
+
+    def _say_goodbye(self) -> None:
+        connection = self._connection
+        with contextlib.suppress(WebSocketException):
+            connection.protocol.send_close(CloseCode.GOING_AWAY)
+            connection.transport.write(b"".join(connection.protocol.data_to_send()))
+        connection.transport.abort()
 
     def abort(self) -> None:
         """Drop the connection at once, from whatever thread."""

@@ -19,6 +19,7 @@ __all__ = [
     "StreamErrorEvent",
     "StreamEvent",
     "StreamExitEvent",
+    "StreamGapEvent",
     "StreamStartEvent",
     "StreamStderrEvent",
     "StreamStdoutEvent",
@@ -63,6 +64,16 @@ class StreamStderrEvent(_Output):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamGapEvent:
+    """Output of a background process is missing here: the server had no room to keep it."""
+
+    stream: str
+    """`stdout` or `stderr`."""
+    missing: int
+    """How many bytes of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamExitEvent:
     """The command ended. Nothing follows."""
 
@@ -89,6 +100,11 @@ class StreamErrorEvent:
 
 
 StreamEvent: TypeAlias = (
-    StreamStartEvent | StreamStdoutEvent | StreamStderrEvent | StreamExitEvent | StreamErrorEvent
+    StreamStartEvent
+    | StreamStdoutEvent
+    | StreamStderrEvent
+    | StreamGapEvent
+    | StreamExitEvent
+    | StreamErrorEvent
 )
 """Any of them."""

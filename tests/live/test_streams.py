@@ -257,12 +257,41 @@ async def test_a_client_that_disconnects(live: Live) -> None:
             assert isinstance(await anext(aiter(stream)), StreamStartEvent)
             await eventually(lambda: running(mark))
             target = getattr(stream, "target", stream)
-            target._socket.abort()
+            await other.aclose()
             with pytest.raises(SandlotError) as caught:
                 _ = await collect(stream)
             assert caught.value.outcome == "unknown"
+            assert target.pid is not None
         await eventually(lambda: not running(mark))
         assert (await box.exec("true")).ok
+
+
+async def test_connections_that_break_lose_nothing(live: Live) -> None:
+    line = "read go; i=0; while [ $i -lt 3000 ]; do echo $i; echo $i >&2; i=$((i+1)); done; cat"
+    typed = bytes(range(256)) * 4096
+    async with live.box() as box, box.exec_stream(line) as stream:
+        target = getattr(stream, "target", stream)
+        assert isinstance(await anext(aiter(stream)), StreamStartEvent)
+        await stream.write_stdin("go\n")
+        events: list[Any] = []
+        async for event in stream:
+            events.append(event)
+            if len(events) in (1, 3, 7):
+                target._line._socket.abort()
+            if stdout(events).endswith(b"2999\n"):
+                break
+        target._line._socket.abort()
+        reading = asyncio.ensure_future(collect(stream))
+        await stream.write_stdin(typed)
+        target._line._socket.abort()
+        await stream.close_stdin()
+        events += await reading
+        wanted = b"".join(b"%d\n" % number for number in range(3000))
+        assert stdout(events) == wanted + typed
+        errors = (e.data_bytes for e in events if isinstance(e, StreamStderrEvent))
+        assert b"".join(errors) == wanted
+        assert [e for e in events if isinstance(e, StreamStartEvent)] == []
+        assert events[-1] == StreamExitEvent(0)
 
 
 async def test_refusals_come_before_anything_runs(live: Live) -> None:

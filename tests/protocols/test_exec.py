@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sandlot._operations.commands import Command, command
-from sandlot._protocols.exec import STDIN_WINDOW, TAIL, UNREAD, ExecConversation
+from sandlot._protocols.exec import STDIN_WINDOW, UNREAD, ExecConversation
+from sandlot._protocols.output import TAIL
 from sandlot.errors import (
     CommandError,
     InvalidArgumentError,
@@ -78,6 +79,7 @@ def test_the_beginning() -> None:
             "cwd": "/a",
             "env": {"A": "b"},
             "user": "u",
+            "resume_sec": 15,
         }
     ]
 
@@ -232,7 +234,7 @@ def test_malformed_frames(data: bytes) -> None:
 
 def test_what_later_versions_say_is_ignored() -> None:
     talk = begun(framed=True)
-    talk.receive(control(type="gap", offset=3))
+    talk.receive(control(type="news", offset=3))
     talk.receive(frame(9, 0, b"?"))
     assert not talk.has_news()
     talk.receive(control(type="exit", exit_code=0, mood="good"))

@@ -93,6 +93,17 @@ TABLE: list[tuple[str, Expected, dict[str, Any]]] = [
     (f"POST {BOX}/exec", with_key(400, 404), {"json": {}}),
     (f"GET {BOX}/exec/stream", with_key(400, 404), {}),
     (f"WEBSOCKET {BOX}/exec/stream", with_key(101, 404), {}),
+    (f"GET {BOX}/processes", with_key(200, 404), {}),
+    (f"DELETE {BOX}/processes/{{selector}}", with_key(404), {}),
+    (f"GET {BOX}/processes/{{selector}}/stream", with_key(400, 404), {}),
+    # Those without a credential may show one in their first message.
+    (
+        f"WEBSOCKET {BOX}/processes/{{selector}}/stream",
+        with_key(101, 404) | {"none": 101, "host": 101},
+        {},
+    ),
+    (f"GET {BOX}/pty", with_key(400, 404), {}),
+    (f"WEBSOCKET {BOX}/pty", with_key(101, 404) | {"none": 101, "host": 101}, {}),
     (f"POST {BOX}/files/write", with_key(400, 404), {"json": {}}),
     (f"POST {BOX}/files/read", with_key(404), {"json": {"path": "/nothing/here"}}),
     (f"POST {BOX}/files/stream/write", with_key(400, 404), {"json": {}}),
@@ -225,7 +236,7 @@ class World:
         thing = about.get("id") or (self.team if pattern.startswith("/v1/teams") else self.box)
         path = pattern.replace("{id}", thing).replace("{user_id}", NO_USER)
         path = path.replace("{name}", "nothing").replace("{checkpoint}", "cp-" + "0" * 25)
-        path = path.replace("{tag}", "gpu")
+        path = path.replace("{tag}", "gpu").replace("{selector}", "1")
         if method == "WEBSOCKET":
             return self._upgrade(path, self.headers[who])
         content = json.dumps(about["json"]).replace("TEAM", self.team) if "json" in about else None
@@ -331,7 +342,11 @@ def test_no_route_is_forgotten() -> None:
         if method in ("get", "post", "put", "patch", "delete")
     }
     # One is the alias of another; the contract tells of the WebSocket at the GET of its path.
-    assert served - documented == {"GET /healthz", f"WEBSOCKET {BOX}/exec/stream"}
+    streams = ("exec/stream", "processes/{selector}/stream", "pty")
+    assert served - documented == {
+        "GET /healthz",
+        *(f"WEBSOCKET {BOX}/{path}" for path in streams),
+    }
     assert documented <= served
 
 
@@ -342,6 +357,7 @@ def test_whatever_changes_something_is_in_the_audit_log() -> None:
     assert unaudited == {
         f"POST {BOX}/ping",
         f"POST {BOX}/lease",
+        f"WEBSOCKET {BOX}/processes/{{selector}}/stream",
         f"POST {BOX}/files/read",
         f"POST {BOX}/files/stream/read",
         f"POST {BOX}/files/list",

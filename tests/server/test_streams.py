@@ -404,5 +404,6 @@ def test_a_slow_reader_slows_the_command_and_costs_no_memory(
 def _count(conversation: Talk) -> tuple[int, int, dict[str, Any]]:
     while True:
         kind, value = conversation.next()
+        assert kind != "error", value
         if kind == "exit":
             return conversation.received[STDOUT], conversation.received[STDERR], value

@@ -148,7 +148,11 @@ def execute(server: Server, sandbox_id: str, command: Command, *, check: bool) -
 
 def open_stream(sandbox_id: str) -> Flow[None]:
     """Open the conversation in which a command is run; nothing runs yet."""
-    where = sandboxes.at(sandbox_id, "exec/stream")
+    return require_upgrade(sandboxes.at(sandbox_id, "exec/stream"))
+
+
+def require_upgrade(where: str) -> Flow[None]:
+    """Open a WebSocket."""
     response = yield from send(Request("GET", where, stream=True))
     if response.status != 101:
         raise UnexpectedResponseError(

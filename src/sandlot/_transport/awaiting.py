@@ -103,7 +103,7 @@ class AsyncTransport(Common):
 
         self._closed = True
         for socket in list(self._sockets):
-            socket.abort()
+            socket.abandon()
         here = asyncio.get_running_loop()
         for loop, bound in list(self._bound.items()):
             _ = self._bound.pop(loop, None)

@@ -96,7 +96,7 @@ class Transport(Common):
         """Close all connections. May be repeated."""
         self._closed = True
         for socket in list(self._sockets):
-            socket.abort()
+            socket.abandon()
         if self._http is not None:
             self._http.close()
         if self._local is not None:

@@ -325,6 +325,10 @@ class ExecRequest(Model):
     """
     Environment variables beyond the sandbox's own.
     """
+    envs: dict[str, str] | None = None
+    """
+    Another name of `env`, which original clients use.
+    """
     user: str | None = None
     """
     User to run as; `user` is the only one of the local engine.
@@ -340,6 +344,190 @@ class ExecRequest(Model):
     max_output_bytes: Annotated[int | None, Field(ge=0, le=67108864)] = None
     """
     Bytes to keep of each stream; 10 MiB if omitted.
+    """
+    background: bool | None = None
+    """
+    Answer as soon as the program runs, and let it run.
+    """
+    tag: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None
+    """
+    With `background`: a name for the process, which no other of the sandbox that runs may have; `proc-` and
+    eight digits if omitted. It must not consist of digits alone.
+    """
+
+
+class BackgroundProcess(Model):
+    """
+    A process that was started in the background.
+    """
+
+    sandbox_id: str
+    """
+    Id of the sandbox.
+    """
+    cmd: str
+    """
+    `cmd` of the request.
+    """
+    pid: int
+    """
+    Id of the process, as the sandbox sees it.
+    """
+    tag: str
+    """
+    Its name.
+    """
+
+
+class ProcessInfo(Model):
+    """
+    A process that was started by way of this API.
+    """
+
+    pid: int
+    """
+    Its id, as the sandbox sees it.
+    """
+    tag: str | None = None
+    """
+    Its name; commands that somebody waits for have none.
+    """
+    cmd: str
+    """
+    Program.
+    """
+    args: list[str] | None = None
+    """
+    Its arguments.
+    """
+    kind: Literal["background", "terminal", "command"] | str | None = None
+    """
+    What it is: `background`, `terminal`, or a `command` that somebody waits for.
+    """
+    started_at: AwareDatetime | None = None
+    """
+    When it was started.
+    """
+    exit_code: int | None = None
+    """
+    Exit code, once it has ended; -1 if a signal ended it.
+    """
+    signal: str | None = None
+    """
+    Name of the signal that ended it.
+    """
+    lost: bool | None = None
+    """
+    It ended with the sandbox, or with a restart or rollback of it.
+    """
+
+
+class ProcessList(Model):
+    """
+    Processes of a sandbox.
+    """
+
+    processes: list[ProcessInfo]
+    """
+    These.
+    """
+
+
+class PtyMessage(Model):
+    """
+    A message of the client.
+    """
+
+    type: str
+    """
+    `start`, `connect`, `input`, `resize` or `kill`; others are ignored.
+    """
+    cmd: str | None = None
+    """
+    Of `start`: program to run; bash or sh if omitted.
+    """
+    args: list[str] | None = None
+    """
+    Of `start`: its arguments.
+    """
+    cols: int | None = None
+    """
+    Of `start`, `resize`: columns, 1 to 65535; 80 if omitted.
+    """
+    rows: int | None = None
+    """
+    Of `start`, `resize`: rows, 1 to 65535; 24 if omitted.
+    """
+    envs: dict[str, str] | None = None
+    """
+    Of `start`: environment variables beyond the sandbox's own.
+    """
+    cwd: str | None = None
+    """
+    Of `start`: directory to start in.
+    """
+    user: str | None = None
+    """
+    Of `start`: user to run as.
+    """
+    tag: str | None = None
+    """
+    Of `connect`: which terminal. Of `start`: its name, as of `ExecRequest`; `pty-` and eight digits if omitted.
+    """
+    scrollback: bool | None = None
+    """
+    Of `connect`: send what was kept of the output.
+    """
+    offset: Annotated[int | None, Field(ge=0)] = None
+    """
+    Of `connect` with `scrollback`: bytes of output that the client has.
+    """
+    data: str | None = None
+    """
+    Of `input`: what is typed, as base64.
+    """
+
+
+class PtyEvent(Model):
+    """
+    A message of the server.
+    """
+
+    type: str
+    """
+    `started`, `output`, `gap`, `exit`, `error` or `ping`.
+    """
+    tag: str | None = None
+    """
+    Of `started`: name of the terminal.
+    """
+    pid: int | None = None
+    """
+    Of `started`: id of the process, as the sandbox sees it.
+    """
+    offset: int | None = None
+    """
+    Of `started`, if `scrollback` was asked for, and of `gap`: bytes of output before what comes next.
+    """
+    data: str | None = None
+    """
+    Of `output`: what was written, as base64. Of `error`: what went wrong.
+    """
+    exit_code: int | None = None
+    """
+    Of `exit`: exit code; -1 if a signal ended it.
+    """
+    signal: str | None = None
+    """
+    Of `exit`: name of the signal that ended it.
+    """
+    code: str | None = None
+    """
+    Of `error`: reason for programs.
+    """
+    fatal: bool | None = None
+    """
+    Of `error`: the conversation is over.
     """
 
 
@@ -428,6 +616,46 @@ class ExecStreamStart(Model):
     """
     User to run as.
     """
+    resume_sec: Annotated[float | None, Field(ge=0.0, le=60.0)] = None
+    """
+    With the subprotocol: seconds that the command waits for the client to come back when the connection breaks; none if omitted.
+    """
+
+
+class ExecStreamResume(Model):
+    """
+    First message of a client that comes back.
+    """
+
+    type: Literal["resume"]
+    tag: str
+    """
+    What `start` said.
+    """
+    stdout: Annotated[int, Field(ge=0)]
+    """
+    Bytes of standard output that have arrived.
+    """
+    stderr: Annotated[int, Field(ge=0)]
+    """
+    Bytes of standard error that have arrived.
+    """
+
+
+class ExecStreamArrival(Model):
+    """
+    The client's acknowledgement of output.
+    """
+
+    type: Literal["ack"]
+    stdout: Annotated[int, Field(ge=0)]
+    """
+    Bytes of standard output that have arrived.
+    """
+    stderr: Annotated[int, Field(ge=0)]
+    """
+    Bytes of standard error that have arrived.
+    """
 
 
 class ExecStreamEvent(Model):
@@ -437,11 +665,19 @@ class ExecStreamEvent(Model):
 
     type: str
     """
-    `start`, `stdout`, `stderr`, `exit`, `error` or `ack`.
+    `start`, `stdout`, `stderr`, `gap`, `exit`, `error` or `ack`.
     """
     pid: int | None = None
     """
     Of `start`: id of the process, as the sandbox sees it.
+    """
+    tag: str | None = None
+    """
+    Of `start`: name of the process, if it has one.
+    """
+    stream: str | None = None
+    """
+    Of `gap`: `stdout` or `stderr`.
     """
     data: str | None = None
     """
@@ -473,7 +709,7 @@ class ExecStreamEvent(Model):
     """
     offset: int | None = None
     """
-    Of `ack`: bytes of stdin that the command has taken.
+    Of `start`, after `resume`: bytes of stdin that have arrived. Of `ack`: bytes of stdin that the command has taken. Of `gap`: bytes of the stream before what comes next.
     """
 
 

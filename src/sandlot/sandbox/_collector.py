@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .._protocols.exec import ExecConversation
+from .._protocols.hearing import Hearing
 from ..errors import CommandError, CommandTimeoutError
 from ..events import (
     StreamErrorEvent,
     StreamEvent,
+    StreamGapEvent,
     StreamStderrEvent,
     StreamStdoutEvent,
 )
@@ -34,10 +35,12 @@ class Collector:
                 self._keep(self._stdout, event.data_bytes)
             case StreamStderrEvent():
                 self._keep(self._stderr, event.data_bytes)
+            case StreamGapEvent():
+                self._truncated = True
             case _:
                 pass
 
-    def result(self, talk: ExecConversation, seconds: float) -> ExecResult:
+    def result(self, talk: Hearing, seconds: float) -> ExecResult:
         """Return what the command did, with the output that was kept.
 
         How it ended is the conversation's to say: somebody else may have read that event already.

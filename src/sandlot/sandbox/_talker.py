@@ -15,8 +15,6 @@ class Talker:
         self._sandbox_id = sandbox_id
         self._command = command
         self._talk = ExecConversation(framed=True)
-        self._receiving = False
-        self._closed = False
         self._started_at = 0.0
         self._ended_at: float | None = None
 
@@ -24,6 +22,15 @@ class Talker:
     def pid(self) -> int | None:
         """Id of the process, as the sandbox sees it; None before the start event."""
         return self._talk.pid
+
+    def _begin(self, framed: bool, *, keep_stdin: bool) -> ExecConversation:
+        """Say what to run."""
+        self._talk = ExecConversation(framed=framed)
+        self._talk.start(self._command)
+        if not keep_stdin:
+            self._talk.close_stdin()
+        self._started_at = time.monotonic()
+        return self._talk
 
     def _seconds(self) -> float:
         ended_at = time.monotonic() if self._ended_at is None else self._ended_at

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .._flow import Port
-from .._operations import arguments, commands
-from ..results import ExecResult
-from .file_access import AsyncFileAccess, FileAccess
-from .streams import AsyncExecStream, ExecStream
+from .._operations import arguments
+from .programs import AsyncPrograms, Programs
 
 if TYPE_CHECKING:
     import httpx
@@ -22,83 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSandbox", "Sandbox"]
 
 
-class Sandbox(FileAccess):
+class Sandbox(Programs):
     """A sandbox to work in.
 
     As a context manager it destroys what `create` made, and leaves alone what `get` or `connect`
     found.
     """
-
-    def exec(
-        self,
-        cmd: str | Sequence[str],
-        args: Sequence[str] | None = None,
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        stdin: str | bytes | None = None,
-        timeout_sec: float | None = 30,
-        max_output_bytes: int | None = None,
-        check: bool = False,
-        on_stdout: Callable[[str], object] | None = None,
-        on_stderr: Callable[[str], object] | None = None,
-    ) -> ExecResult:
-        """Run a command and wait for its end.
-
-        Args:
-            cmd: A text alone is a line for `/bin/sh`; with `args`, or as a list, it is a program.
-            args: Arguments of the program.
-            cwd: Directory to start in; the sandbox's own if None.
-            env: Variables beyond the sandbox's own.
-            user: User to run as.
-            stdin: What the command reads; nothing if None.
-            timeout_sec: Seconds after which everything it started is killed; 30 if 0 or None.
-            max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
-            check: Raise `CommandFailedError` or `CommandTimeoutError` unless it exits with 0.
-            on_stdout: Called with each piece of standard output as it comes.
-            on_stderr: Called with each piece of standard error as it comes.
-        """
-        command = commands.command(
-            cmd,
-            args,
-            cwd=cwd,
-            env=env,
-            user=user,
-            stdin=stdin,
-            timeout_sec=timeout_sec,
-            max_output_bytes=max_output_bytes,
-        )
-        if on_stdout is None and on_stderr is None:
-            execution = commands.execute(self._server, self._use(), command, check=check)
-            return self._run(execution)
-        stream = ExecStream(self._transport, self._use(), command.limited())
-        with stream:
-            result = stream.wait(
-                on_stdout=on_stdout, on_stderr=on_stderr, max_output_bytes=max_output_bytes
-            )
-        return result.check() if check else result
-
-    def exec_stream(
-        self,
-        cmd: str | Sequence[str],
-        args: Sequence[str] | None = None,
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        stdin: str | bytes | None = None,
-        timeout_sec: float | None = None,
-    ) -> ExecStream:
-        """Run a command and read its output while it runs.
-
-        The arguments are those of `exec`, except that there is no time limit unless `timeout_sec`
-        is given, and that stdin can be written later if `stdin` is None.
-        """
-        command = commands.command(
-            cmd, args, cwd=cwd, env=env, user=user, stdin=stdin, timeout_sec=timeout_sec
-        )
-        return ExecStream(self._transport, self._use(), command)
 
     @property
     def code(self) -> Code:
@@ -193,83 +120,12 @@ class Sandbox(FileAccess):
         return self.proxy(8888)
 
 
-class AsyncSandbox(AsyncFileAccess):
+class AsyncSandbox(AsyncPrograms):
     """A sandbox to work in.
 
     As a context manager it destroys what `create` made, and leaves alone what `get` or `connect`
     found.
     """
-
-    async def exec(
-        self,
-        cmd: str | Sequence[str],
-        args: Sequence[str] | None = None,
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        stdin: str | bytes | None = None,
-        timeout_sec: float | None = 30,
-        max_output_bytes: int | None = None,
-        check: bool = False,
-        on_stdout: Callable[[str], object] | None = None,
-        on_stderr: Callable[[str], object] | None = None,
-    ) -> ExecResult:
-        """Run a command and wait for its end.
-
-        Args:
-            cmd: A text alone is a line for `/bin/sh`; with `args`, or as a list, it is a program.
-            args: Arguments of the program.
-            cwd: Directory to start in; the sandbox's own if None.
-            env: Variables beyond the sandbox's own.
-            user: User to run as.
-            stdin: What the command reads; nothing if None.
-            timeout_sec: Seconds after which everything it started is killed; 30 if 0 or None.
-            max_output_bytes: Bytes to keep of each stream; 10 MiB if None.
-            check: Raise `CommandFailedError` or `CommandTimeoutError` unless it exits with 0.
-            on_stdout: Called with each piece of standard output as it comes.
-            on_stderr: Called with each piece of standard error as it comes.
-        """
-        command = commands.command(
-            cmd,
-            args,
-            cwd=cwd,
-            env=env,
-            user=user,
-            stdin=stdin,
-            timeout_sec=timeout_sec,
-            max_output_bytes=max_output_bytes,
-        )
-        if on_stdout is None and on_stderr is None:
-            execution = commands.execute(self._server, self._use(), command, check=check)
-            return await self._run(execution)
-        stream = AsyncExecStream(self._transport, self._use(), command.limited())
-        async with stream:
-            result = await stream.wait(
-                on_stdout=on_stdout, on_stderr=on_stderr, max_output_bytes=max_output_bytes
-            )
-        return result.check() if check else result
-
-    def exec_stream(
-        self,
-        cmd: str | Sequence[str],
-        args: Sequence[str] | None = None,
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        stdin: str | bytes | None = None,
-        timeout_sec: float | None = None,
-    ) -> AsyncExecStream:
-        """Run a command and read its output while it runs.
-
-        The arguments are those of `exec`, except that there is no time limit unless `timeout_sec`
-        is given, and that stdin can be written later if `stdin` is None.
-        """
-        command = commands.command(
-            cmd, args, cwd=cwd, env=env, user=user, stdin=stdin, timeout_sec=timeout_sec
-        )
-        return AsyncExecStream(self._transport, self._use(), command)
 
     @property
     def code(self) -> AsyncCode:

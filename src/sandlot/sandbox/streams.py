@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from .._operations import arguments, commands
 from .._operations.commands import Command
-from .._protocols.exec import SUBPROTOCOL, ExecConversation
+from .._protocols.exec import ExecConversation
 from .._transport import AsyncTransport, Transport
-from ..errors import SandboxStateError
 from ..events import StreamEvent, StreamStderrEvent, StreamStdoutEvent
 from ..results import ExecResult
 from . import _turns as turns
 from ._collector import Collector
+from ._line import AsyncLine, Line
 from ._talker import Talker
-
-if TYPE_CHECKING:
-    from .._sockets import AsyncSocket, Socket
 
 __all__ = ["AsyncExecStream", "ExecStream"]
 
@@ -37,11 +35,7 @@ class ExecStream(Talker):
 
     def __init__(self, transport: Transport, sandbox_id: str, command: Command) -> None:
         super().__init__(sandbox_id, command)
-        self._transport = transport
-        self._socket: Socket | None = None
-        self._opening = turns.lock()
-        self._writing = turns.lock()
-        self._turn = turns.condition()
+        self._line = Line(transport)
 
     def write_stdin(self, data: str | bytes) -> None:
         """Give the command something to read, and wait until it has read most of it.
@@ -50,22 +44,22 @@ class ExecStream(Talker):
         """
         self._open(keep_stdin=True)
         self._talk.write_stdin(commands.stdin_bytes(data) or b"")
-        self._flush()
-        self._pump(self._talk.has_written)
+        self._line.flush()
+        _ = self._line.pump(self._talk.has_written)
         self._talk.check_written()
 
     def close_stdin(self) -> None:
         """Tell the command that there is no more to read."""
         self._open(keep_stdin=True)
         self._talk.close_stdin()
-        self._flush()
+        self._line.flush()
 
     def signal(self, signal: str | int) -> None:
         """Send a signal, such as `"SIGINT"`, to everything that the command started."""
         name = arguments.signal_name(signal)
         self._open(keep_stdin=True)
         self._talk.signal(name)
-        self._flush()
+        self._line.flush()
 
     def kill(self) -> None:
         """Kill everything that the command started, without waiting for its end."""
@@ -73,18 +67,18 @@ class ExecStream(Talker):
 
     def stop(self) -> None:
         """Kill everything that the command started, wait for its end, and hang up."""
-        socket = self._socket
-        if socket is not None and not self._closed:
+        line = self._line
+        if line.is_open:
             try:
                 if not self._talk.has_ended():
                     self._talk.stop()
-                    self._flush()
-                    self._pump(self._talk.has_ended, timeout=_STOP_TIMEOUT, discard=True)
-                self._hang_up()
+                    line.flush()
+                    _ = line.pump(self._talk.has_ended, timeout=_STOP_TIMEOUT, discard=True)
+                line.hang_up()
             finally:
                 # However that went: a server kills what a client that disconnects had started.
-                socket.abort()
-        self._closed = True
+                line.abort()
+        line.closed = True
 
     def wait(
         self,
@@ -126,91 +120,24 @@ class ExecStream(Talker):
 
     def __next__(self) -> StreamEvent:
         self._open(keep_stdin=False)
-        self._pump(self._talk.has_news)
+        _ = self._line.pump(self._talk.has_news)
         if self._talk.is_told():
-            self._hang_up()
+            self._ended_at = self._ended_at or time.monotonic()
+            self._line.hang_up()
         event = self._talk.take()
         if event is None:
             raise StopIteration
         return event
 
     def __del__(self) -> None:
-        if self._socket is not None and not self._closed:
-            self._socket.abort()
+        if self._line.is_open:
+            self._line.abandon()
 
     def _open(self, *, keep_stdin: bool) -> None:
-        with self._opening:
-            if self._socket is not None:
-                return
-            if self._closed:
-                raise SandboxStateError("The stream was stopped before it was started")
-            opening = commands.open_stream(self._sandbox_id)
-            socket = self._transport.socket(opening, SUBPROTOCOL)
-            try:
-                self._talk = ExecConversation(framed=socket.subprotocol == SUBPROTOCOL)
-                self._talk.start(self._command)
-                if not keep_stdin:
-                    self._talk.close_stdin()
-                self._started_at = time.monotonic()
-                self._socket = socket
-                self._flush()
-            except BaseException:
-                socket.abort()
-                raise
+        def begin(framed: bool) -> ExecConversation:
+            return self._begin(framed, keep_stdin=keep_stdin)
 
-    def _flush(self) -> None:
-        """Send what may be sent; only one thread at a time, so that messages keep their order."""
-        socket = self._socket
-        assert socket is not None
-        with self._writing:
-            while (message := self._talk.outgoing()) is not None:
-                try:
-                    socket.send(message)
-                except ConnectionError:
-                    return  # whoever receives will learn why
-
-    def _pump(
-        self, ready: Callable[[], bool], *, timeout: float | None = None, discard: bool = False
-    ) -> None:
-        """Receive until `ready`; one thread at a time does, the others wait for what it gets."""
-        give_up = None if timeout is None else time.monotonic() + timeout
-        while True:
-            with self._turn:
-                while self._receiving and not ready():
-                    if not turns.wait_turn(self._turn, give_up):
-                        return
-                if ready():
-                    return
-                self._receiving = True
-            try:
-                if not self._receive(give_up):
-                    return
-            finally:
-                with self._turn:
-                    self._receiving = False
-                    self._turn.notify_all()
-            if discard:
-                self._talk.discard()
-
-    def _receive(self, give_up: float | None) -> bool:
-        socket = self._socket
-        assert socket is not None
-        try:
-            message = socket.receive(turns.left(give_up))
-        except TimeoutError:
-            return False
-        except ConnectionError as exc:
-            self._talk.lose(self._transport.with_loss(str(exc)))
-        else:
-            self._talk.receive(message)
-            self._flush()
-        return True
-
-    def _hang_up(self) -> None:
-        if self._socket is not None and not self._closed:
-            self._closed = True
-            self._ended_at = time.monotonic()
-            self._socket.close()
+        self._line.open(partial(commands.open_stream, self._sandbox_id), begin)
 
 
 class AsyncExecStream(Talker):
@@ -223,11 +150,7 @@ class AsyncExecStream(Talker):
 
     def __init__(self, transport: AsyncTransport, sandbox_id: str, command: Command) -> None:
         super().__init__(sandbox_id, command)
-        self._transport = transport
-        self._socket: AsyncSocket | None = None
-        self._opening = turns.async_lock()
-        self._writing = turns.async_lock()
-        self._turn = turns.async_condition()
+        self._line = AsyncLine(transport)
 
     async def write_stdin(self, data: str | bytes) -> None:
         """Give the command something to read, and wait until it has read most of it.
@@ -236,22 +159,22 @@ class AsyncExecStream(Talker):
         """
         await self._open(keep_stdin=True)
         self._talk.write_stdin(commands.stdin_bytes(data) or b"")
-        await self._flush()
-        await self._pump(self._talk.has_written)
+        await self._line.flush()
+        _ = await self._line.pump(self._talk.has_written)
         self._talk.check_written()
 
     async def close_stdin(self) -> None:
         """Tell the command that there is no more to read."""
         await self._open(keep_stdin=True)
         self._talk.close_stdin()
-        await self._flush()
+        await self._line.flush()
 
     async def signal(self, signal: str | int) -> None:
         """Send a signal, such as `"SIGINT"`, to everything that the command started."""
         name = arguments.signal_name(signal)
         await self._open(keep_stdin=True)
         self._talk.signal(name)
-        await self._flush()
+        await self._line.flush()
 
     async def kill(self) -> None:
         """Kill everything that the command started, without waiting for its end."""
@@ -259,18 +182,18 @@ class AsyncExecStream(Talker):
 
     async def stop(self) -> None:
         """Kill everything that the command started, wait for its end, and hang up."""
-        socket = self._socket
-        if socket is not None and not self._closed:
+        line = self._line
+        if line.is_open:
             try:
                 if not self._talk.has_ended():
                     self._talk.stop()
-                    await self._flush()
-                    await self._pump(self._talk.has_ended, timeout=_STOP_TIMEOUT, discard=True)
-                await self._hang_up()
+                    await line.flush()
+                    _ = await line.pump(self._talk.has_ended, timeout=_STOP_TIMEOUT, discard=True)
+                await line.hang_up()
             finally:
                 # However that went: a server kills what a client that disconnects had started.
-                socket.abort()
-        self._closed = True
+                line.abort()
+        line.closed = True
 
     async def wait(
         self,
@@ -312,88 +235,21 @@ class AsyncExecStream(Talker):
 
     async def __anext__(self) -> StreamEvent:
         await self._open(keep_stdin=False)
-        await self._pump(self._talk.has_news)
+        _ = await self._line.pump(self._talk.has_news)
         if self._talk.is_told():
-            await self._hang_up()
+            self._ended_at = self._ended_at or time.monotonic()
+            await self._line.hang_up()
         event = self._talk.take()
         if event is None:
             raise StopAsyncIteration
         return event
 
     def __del__(self) -> None:
-        if self._socket is not None and not self._closed:
-            self._socket.abort()
+        if self._line.is_open:
+            self._line.abandon()
 
     async def _open(self, *, keep_stdin: bool) -> None:
-        async with self._opening:
-            if self._socket is not None:
-                return
-            if self._closed:
-                raise SandboxStateError("The stream was stopped before it was started")
-            opening = commands.open_stream(self._sandbox_id)
-            socket = await self._transport.socket(opening, SUBPROTOCOL)
-            try:
-                self._talk = ExecConversation(framed=socket.subprotocol == SUBPROTOCOL)
-                self._talk.start(self._command)
-                if not keep_stdin:
-                    self._talk.close_stdin()
-                self._started_at = time.monotonic()
-                self._socket = socket
-                await self._flush()
-            except BaseException:
-                socket.abort()
-                raise
+        def begin(framed: bool) -> ExecConversation:
+            return self._begin(framed, keep_stdin=keep_stdin)
 
-    async def _flush(self) -> None:
-        """Send what may be sent; only one thread at a time, so that messages keep their order."""
-        socket = self._socket
-        assert socket is not None
-        async with self._writing:
-            while (message := self._talk.outgoing()) is not None:
-                try:
-                    await socket.send(message)
-                except ConnectionError:
-                    return  # whoever receives will learn why
-
-    async def _pump(
-        self, ready: Callable[[], bool], *, timeout: float | None = None, discard: bool = False
-    ) -> None:
-        """Receive until `ready`; one thread at a time does, the others wait for what it gets."""
-        give_up = None if timeout is None else time.monotonic() + timeout
-        while True:
-            async with self._turn:
-                while self._receiving and not ready():
-                    if not await turns.async_wait_turn(self._turn, give_up):
-                        return
-                if ready():
-                    return
-                self._receiving = True
-            try:
-                if not await self._receive(give_up):
-                    return
-            finally:
-                async with self._turn:
-                    self._receiving = False
-                    self._turn.notify_all()
-            if discard:
-                self._talk.discard()
-
-    async def _receive(self, give_up: float | None) -> bool:
-        socket = self._socket
-        assert socket is not None
-        try:
-            message = await socket.receive(turns.left(give_up))
-        except TimeoutError:
-            return False
-        except ConnectionError as exc:
-            self._talk.lose(self._transport.with_loss(str(exc)))
-        else:
-            self._talk.receive(message)
-            await self._flush()
-        return True
-
-    async def _hang_up(self) -> None:
-        if self._socket is not None and not self._closed:
-            self._closed = True
-            self._ended_at = time.monotonic()
-            await self._socket.close()
+        await self._line.open(partial(commands.open_stream, self._sandbox_id), begin)

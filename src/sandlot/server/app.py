@@ -23,11 +23,13 @@ from .api import (
     hosts,
     meta,
     platform,
+    processes,
     profile,
     sandboxes,
     snapshots,
     streams,
     teams,
+    terminals,
     trees,
 )
 from .api.context import authorize
@@ -43,7 +45,16 @@ ROUTERS: Final[Sequence[tuple[str, APIRouter]]] = [
     *(
         (root, module.router)
         for root in ("/v1/sandboxes", "/v1/capsules")
-        for module in (sandboxes, checkpoints, commands, streams, files, trees)
+        for module in (
+            sandboxes,
+            checkpoints,
+            commands,
+            streams,
+            processes,
+            terminals,
+            files,
+            trees,
+        )
     ),
     ("/v1/snapshots", snapshots.router),
     ("/v1/channels", channels.router),

@@ -54,6 +54,11 @@ class Authenticator:
         self._touched = dict[str, float]()
         self._changes = 0
 
+    @property
+    def required(self) -> bool:
+        """Whether a credential is needed."""
+        return self._required
+
     async def prepare(self, key: str | None, key_file: Path, scopes: KeyScopes) -> Path | None:
         """See to it that there is a team and a key.
 

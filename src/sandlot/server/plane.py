@@ -35,6 +35,7 @@ from .services.events import Events
 from .services.forks import Forks
 from .services.hosts import Hosts
 from .services.idempotency import Idempotency
+from .services.jobs import Jobs
 from .services.machines import Machines
 from .services.metrics import Metrics
 from .services.passwords import Passwords
@@ -82,6 +83,7 @@ class ControlPlane:
     Attributes:
         options: How it is to run.
         commands: Running commands.
+        jobs: Those of them that nobody needs to wait for.
         events: Passes on what happens.
         stopping: Set when the server is about to stop.
         started_at: When this server started.
@@ -112,6 +114,7 @@ class ControlPlane:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.commands = Commands()
+        self.jobs = Jobs(self.commands)
         self.events = Events()
         self.stopping = asyncio.Event()
         self.started_at = datetime.now(UTC)
@@ -242,6 +245,7 @@ class ControlPlane:
             path := await self.auth.prepare(key, options.key_file, options.api_key_scopes)
         ) is not None:
             _log.warning("an API key was made", extra={"path": str(path)})
+        self.sandboxes.lives.when_gone(self.jobs.forget_sandbox)
         announce_sandboxes(self.sandboxes.lives, self.events)
         self.deliveries.start(self.events)
         await self.machines.start()

@@ -6,18 +6,21 @@ import base64
 import binascii
 import codecs
 import math
+from dataclasses import replace
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import ExecRequest, ExecResponse, ExecStreamStart
+from sandlot.server.services.audit import note
 from sandlot.server.services.commands import CommandResult, CommandSpec
 from sandlot.server.services.errors import InvalidRequestError
 
 from .bodies import read_json, reply
 from .context import Plane, RunningSandbox
 from .disconnects import while_connected
+from .processes import background_reply
 
 __all__ = ["command_spec", "router"]
 
@@ -30,6 +33,11 @@ _DEFAULT_TIMEOUT = 30.0
 async def exec_command(request: Request, plane: Plane, live: RunningSandbox) -> Response:
     """Run a command and wait for its end."""
     body = await read_json(request, ExecRequest, plane.options.max_json_bytes)
+    if body.background:
+        spec = replace(command_spec(body, None, stdin=False), timeout_sec=None)
+        job = await plane.jobs.start(live, spec, "background", body.tag or None)
+        note(process=job.tag)
+        return background_reply(live.record.id, body.cmd, job)
     stdin = _stdin(body)
     limit = body.max_output_bytes
     result = await while_connected(
@@ -53,7 +61,7 @@ def command_spec(
         raise InvalidRequestError("timeout_sec: must be a finite number.")
     return CommandSpec(
         argv=[body.cmd, *(body.args or ())],
-        env=body.env or {},
+        env=body.env or (body.envs if isinstance(body, ExecRequest) else None) or {},
         cwd=body.cwd or None,
         user=body.user or None,
         timeout_sec=timeout if timeout > 0 else default_timeout,

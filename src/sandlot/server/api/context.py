@@ -55,6 +55,8 @@ async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
     if rule.scope is None and not rule.host:
         _refuse_other_sites(connection)
         caller = NOBODY
+    elif rule.late and _comes_without(connection) and plane.auth.required:
+        return NOBODY  # what it asks for is checked when it has said who it is
     else:
         caller = await _identify(connection, plane, rule)
     act_as(caller.actor)
@@ -65,6 +67,11 @@ async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
         begin(draft)
     check(rule, caller)
     return caller
+
+
+def _comes_without(connection: HTTPConnection) -> bool:
+    headers = connection.headers
+    return "x-api-key" not in headers and "authorization" not in headers
 
 
 async def _identify(connection: HTTPConnection, plane: ControlPlane, rule: Rule) -> Principal:

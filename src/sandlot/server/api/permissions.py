@@ -32,6 +32,7 @@ class Rule:
         person: Whether a user has to ask with a token: keys do not do it on their behalf.
         host: Whether it is for hosts, and for nobody else.
         audited: What the audit log says; None for what changes nothing that lasts.
+        late: Whether a WebSocket's first message may say who asks, if its headers do not.
     """
 
     scope: str | None
@@ -40,6 +41,7 @@ class Rule:
     person: bool = False
     host: bool = False
     audited: Audited | None = None
+    late: bool = False
 
 
 def _sandbox(action: str, status: Literal["success", "info", "warning"] = "success") -> Rule:
@@ -91,6 +93,12 @@ RULES: Final[Mapping[str, Rule]] = {
     f"POST {_BOX}/exec": _sandbox("exec"),
     f"GET {_BOX}/exec/stream": _READ,
     f"WEBSOCKET {_BOX}/exec/stream": _sandbox("exec"),
+    f"GET {_BOX}/processes": _READ,
+    f"DELETE {_BOX}/processes/{{selector}}": _sandbox("kill_process"),
+    f"GET {_BOX}/processes/{{selector}}/stream": _READ,
+    f"WEBSOCKET {_BOX}/processes/{{selector}}/stream": Rule("sandboxes", late=True),
+    f"GET {_BOX}/pty": _READ,
+    f"WEBSOCKET {_BOX}/pty": Rule("sandboxes", audited=Audited("sandbox", "pty"), late=True),
     f"POST {_BOX}/files/write": _sandbox("write_file"),
     f"POST {_BOX}/files/read": _READ,
     f"POST {_BOX}/files/stream/write": _sandbox("write_file"),

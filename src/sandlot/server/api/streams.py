@@ -1,31 +1,37 @@
 """Running commands over a WebSocket.
 
-Three things go on at once: output goes out, messages come in, and input goes into the command. Each
-waits for the one it serves and for nothing else, so a reader that is slow slows the command down,
-but its `stop` is heard.
+Three things go on at once: output goes out, messages come in, and acknowledgements of input go out.
+Each waits for the one it serves and for nothing else, so a reader that is slow slows the command
+down, but its `stop` is heard.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Coroutine
 from typing import Final
 
 from fastapi import APIRouter
 from starlette.responses import Response
-from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sandlot.models import ExecStreamEvent, ExecStreamStart
+from sandlot.models import (
+    ExecStreamArrival,
+    ExecStreamEvent,
+    ExecStreamResume,
+    ExecStreamStart,
+)
+from sandlot.server.engine.base import Stream
 from sandlot.server.plane import ControlPlane
-from sandlot.server.services.commands import Execution
 from sandlot.server.services.errors import InvalidRequestError, ServiceError
+from sandlot.server.services.jobs import Job, Jobs
 from sandlot.server.services.live import LiveSandbox
 
 from .bodies import parse_json
 from .commands import command_spec
 from .context import Plane, RunningSandbox
+from .following import race, receive, send_output
 from .wire import SUBPROTOCOL, BinaryWire, Control, Stdin, TextWire, Wire
 
 __all__ = ["router"]
@@ -35,8 +41,12 @@ router = APIRouter()
 START_TIMEOUT: Final = 10.0
 """Seconds that a client has for its first message."""
 
-STDIN_WINDOW: Final = 1 << 20
-"""Bytes of input that may be on their way, unacknowledged."""
+_GOODBYE: Final = 2.0
+"""Seconds that a client has to close a connection on which everything has been said."""
+
+_ON_PURPOSE: Final = frozenset({1000, 1001})
+"""Codes of clients that have closed the connection themselves: RFC 6455, section 7.4.1. What is
+lost without a word is told as 1005 or 1006."""
 
 
 @router.get("/{id}/exec/stream")
@@ -65,7 +75,6 @@ class _Conversation:
     def __init__(self, websocket: WebSocket, wire: Wire) -> None:
         self._websocket = websocket
         self._wire = wire
-        self._stdin = _StdinQueue()
 
     async def run(self, plane: ControlPlane, live: LiveSandbox) -> None:
         """Talk from the first message to the last event.
@@ -74,144 +83,112 @@ class _Conversation:
             WebSocketDisconnect: The client left.
         """
         try:
-            start = await self._receive_start()
-            spec = command_spec(start, None, stdin=self._wire.has_stdin)
-            async with plane.commands.start(live, spec) as execution:
-                await self._serve(execution)
+            first = await self._receive_first()
+            if first.type == "resume" and self._wire.has_stdin:
+                await self._resume(plane.jobs, live, parse_json(first.text, ExecStreamResume))
+            elif first.type == "start":
+                await self._start(plane.jobs, live, parse_json(first.text, ExecStreamStart))
+            else:
+                raise InvalidRequestError("The first message must be a start message.")
         except ServiceError as error:
             await self._send_event(ExecStreamEvent(type="error", data=str(error), code=error.code))
 
-    async def _receive_start(self) -> ExecStreamStart:
+    async def _receive_first(self) -> Control:
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                message = self._wire.parse(await self._receive())
+                message = self._wire.parse(await receive(self._websocket))
         except TimeoutError as error:
             raise InvalidRequestError("No start message came in time.") from error
-        if not isinstance(message, Control) or message.type != "start":
+        if not isinstance(message, Control):
             raise InvalidRequestError("The first message must be a start message.")
-        return parse_json(message.text, ExecStreamStart)
+        return message
 
-    async def _serve(self, execution: Execution) -> None:
-        await self._send_event(ExecStreamEvent(type="start", pid=execution.pid))
-        await _race(self._pump(execution), self._listen(execution), self._feed(execution))
+    async def _start(self, jobs: Jobs, live: LiveSandbox, start: ExecStreamStart) -> None:
+        spec = command_spec(start, None, stdin=self._wire.has_stdin)
+        patience = (start.resume_sec or 0.0) if self._wire.has_stdin else 0.0
+        job = await jobs.start(live, spec, "command")
+        assert job.reader is not None
+        job.reader.acknowledges = patience > 0
+        event = ExecStreamEvent(type="start", pid=job.execution.pid)
+        if patience:
+            job.patience = patience
+            event.tag = job.tag
+        await self._follow(jobs, live.record.id, job, event)
 
-    async def _pump(self, execution: Execution) -> None:
-        """Send output, and at last how the command ended."""
-        while (piece := await execution.read()) is not None:
-            for message in self._wire.output(piece):
-                await self._websocket.send(message)
-        end = await execution.wait()
-        for message in self._wire.rest():
-            await self._websocket.send(message)
-        await self._send_event(
-            ExecStreamEvent(
-                type="exit",
-                exit_code=end.exit_code,
-                signal=end.signal,
-                timed_out=end.timed_out or None,
-                oom=end.oom or None,
-                no_space=end.no_space or None,
-            )
+    async def _resume(self, jobs: Jobs, live: LiveSandbox, wanted: ExecStreamResume) -> None:
+        job = jobs.find_command(live.record.id, wanted.tag)
+        job.come_back(_arrived(wanted))
+        event = ExecStreamEvent(
+            type="start", pid=job.execution.pid, tag=job.tag, offset=job.input.received
         )
+        await self._follow(jobs, live.record.id, job, event)
 
-    async def _listen(self, execution: Execution) -> None:
+    async def _follow(self, jobs: Jobs, sandbox_id: str, job: Job, start: ExecStreamEvent) -> None:
+        """Have the client follow a command; what becomes of that depends on how the client left."""
+        seat = job.sit_down()
+        patience = 0.0
+        try:
+            await self._send_event(start)
+            await self._serve(job, seat)
+            if job.patience:
+                patience = job.patience
+                await self._wait_for_goodbye()
+        except WebSocketDisconnect as left:
+            patience = 0.0 if left.code in _ON_PURPOSE else job.patience
+            raise
+        finally:
+            if patience:
+                jobs.end_later(sandbox_id, job, seat, patience)
+            elif not seat.done():
+                await jobs.end(sandbox_id, job)
+
+    async def _wait_for_goodbye(self) -> None:
+        """Give the client time to close the connection, which says that it knows the end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                while True:
+                    _ = await receive(self._websocket)
+
+    async def _serve(self, job: Job, seat: asyncio.Future[None]) -> None:
+        assert job.reader is not None
+        output = send_output(self._websocket, self._wire, job, job.reader)
+        await race(output, self._listen(job), self._acknowledge(job), _ousted(seat))
+
+    async def _listen(self, job: Job) -> None:
         """Take messages until the client leaves."""
         while True:
-            match self._wire.parse(await self._receive()):
+            match self._wire.parse(await receive(self._websocket)):
                 case Stdin(offset, data):
-                    self._stdin.put(offset, data)
+                    job.input.put(offset, data)
                 case Control("stop"):
-                    await execution.stop()
+                    await job.execution.stop()
+                case Control("ack", text) if self._wire.has_stdin and job.patience:
+                    job.acknowledge(_arrived(parse_json(text, ExecStreamArrival)))
                 case Control("stdin_close") if self._wire.has_stdin:
-                    self._stdin.close()
+                    job.input.close()
                 case Control("signal", _, str(name)) if self._wire.has_stdin:
-                    await execution.signal(_signal_number(name))
+                    await job.execution.signal(_signal_number(name))
                 case _:
                     pass  # the contract: others are ignored
 
-    async def _feed(self, execution: Execution) -> None:
-        """Hand input to the command, acknowledging what it has taken."""
+    async def _acknowledge(self, job: Job) -> None:
+        """Tell how much of the input the command has taken."""
         taken = 0
-        reads = True
-        while (data := await self._stdin.get()) is not None:
-            # What nobody reads any more is acknowledged all the same, or the client would wait for
-            # ever.
-            reads = reads and await execution.write_stdin(data)
-            taken += len(data)
-            self._stdin.taken(len(data))
+        while True:
+            taken = await job.input.more_taken(taken)
             await self._send_event(ExecStreamEvent(type="ack", offset=taken))
-        await execution.close_stdin()
-
-    async def _receive(self) -> Message:
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1006))
-        return message
 
     async def _send_event(self, event: ExecStreamEvent) -> None:
         await self._websocket.send(self._wire.event(event))
 
 
-class _StdinQueue:
-    """Input between the client and the command; the window bounds it."""
-
-    def __init__(self) -> None:
-        self._pieces = asyncio.Queue[bytes | None]()
-        self._received = 0
-        self._pending = 0
-        self._closed = False
-
-    def put(self, offset: int, data: bytes) -> None:
-        """Add what the client sent.
-
-        Raises:
-            InvalidRequestError: The client does not keep to the protocol.
-        """
-        if self._closed:
-            raise InvalidRequestError("Input came after stdin_close.")
-        if offset != self._received:
-            raise InvalidRequestError(
-                f"Input at offset {offset} came where {self._received} was due."
-            )
-        self._received += len(data)
-        self._pending += len(data)
-        if self._pending > STDIN_WINDOW:
-            raise InvalidRequestError(
-                f"More than {STDIN_WINDOW} bytes of input are unacknowledged."
-            )
-        if data:
-            self._pieces.put_nowait(data)
-
-    def close(self) -> None:
-        """Add the end of the input; may be repeated."""
-        if not self._closed:
-            self._closed = True
-            self._pieces.put_nowait(None)
-
-    async def get(self) -> bytes | None:
-        """Return the next piece, None at the end."""
-        return await self._pieces.get()
-
-    def taken(self, count: int) -> None:
-        """Note that the command has taken that many bytes."""
-        self._pending -= count
+def _arrived(message: ExecStreamArrival | ExecStreamResume) -> dict[Stream, int]:
+    return {"stdout": message.stdout, "stderr": message.stderr}
 
 
-async def _race(
-    main: Coroutine[object, object, None], *others: Coroutine[object, object, None]
-) -> None:
-    """Do something to its end with other things alongside; the failure of any ends all."""
-    tasks = [asyncio.create_task(work) for work in (main, *others)]
-    pending = set(tasks)
-    try:
-        while not tasks[0].done():
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-    finally:
-        for task in tasks:
-            _ = task.cancel()
-        _ = await asyncio.wait(tasks)
+async def _ousted(seat: asyncio.Future[None]) -> None:
+    await asyncio.shield(seat)  # cancelling who waits for it must not cancel it
+    raise WebSocketDisconnect(1006, "The client has come back over another connection.")
 
 
 def _signal_number(name: str) -> int:

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from starlette.types import Message
 
 from sandlot.models import ExecStreamEvent
-from sandlot.server.engine.base import Output
+from sandlot.server.services.tapes import Gap, Piece
 
 __all__ = ["SUBPROTOCOL", "BinaryWire", "Control", "Incoming", "Stdin", "TextWire", "Wire"]
 
@@ -63,8 +63,12 @@ class Wire(Protocol):
         """Return the message for an event other than output."""
         ...
 
-    def output(self, piece: Output) -> list[Message]:
+    def output(self, piece: Piece) -> list[Message]:
         """Return the messages for a piece of output."""
+        ...
+
+    def gap(self, gap: Gap) -> list[Message]:
+        """Return the messages for what is missing."""
         ...
 
     def rest(self) -> list[Message]:
@@ -90,9 +94,14 @@ class TextWire:
         """Return the message for an event other than output."""
         return {"type": "websocket.send", "text": event.model_dump_json(exclude_none=True)}
 
-    def output(self, piece: Output) -> list[Message]:
+    def output(self, piece: Piece) -> list[Message]:
         """Return the messages for a piece of output."""
         return self._texts(piece.stream, self._decoders[piece.stream].decode(piece.data))
+
+    def gap(self, gap: Gap) -> list[Message]:
+        """Return the messages for what is missing."""
+        rest = self._texts(gap.stream, self._decoders[gap.stream].decode(b"", final=True))
+        return [*rest, self.event(_gap_event(gap))]
 
     def rest(self) -> list[Message]:
         """Return the messages for characters that were never completed."""
@@ -114,19 +123,19 @@ class BinaryWire:
 
     has_stdin = True
 
-    def __init__(self) -> None:
-        self._sent = dict.fromkeys(_CHANNELS, 0)
-
     def event(self, event: ExecStreamEvent) -> Message:
         """Return the message for an event other than output."""
         payload = event.model_dump_json(exclude_none=True).encode()
         return {"type": "websocket.send", "bytes": _HEAD.pack(_CONTROL, 0) + payload}
 
-    def output(self, piece: Output) -> list[Message]:
+    def output(self, piece: Piece) -> list[Message]:
         """Return the message for a piece of output."""
-        head = _HEAD.pack(_CHANNELS[piece.stream], self._sent[piece.stream])
-        self._sent[piece.stream] += len(piece.data)
+        head = _HEAD.pack(_CHANNELS[piece.stream], piece.offset)
         return [{"type": "websocket.send", "bytes": head + piece.data}]
+
+    def gap(self, gap: Gap) -> list[Message]:
+        """Return the message for what is missing."""
+        return [self.event(_gap_event(gap))]
 
     def rest(self) -> list[Message]:
         """Return nothing: nothing is kept back."""
@@ -141,6 +150,10 @@ class BinaryWire:
         if channel == _STDIN:
             return Stdin(offset, data[_HEAD.size :])
         return _parse_control(data[_HEAD.size :]) if channel == _CONTROL else None
+
+
+def _gap_event(gap: Gap) -> ExecStreamEvent:
+    return ExecStreamEvent(type="gap", stream=gap.stream, offset=gap.offset)
 
 
 class _AnyMessage(ExecStreamEvent):

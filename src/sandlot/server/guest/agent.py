@@ -23,6 +23,7 @@ from .dialing import dial
 from .files import Files
 from .outlets import Outlets
 from .signals import listen_for_signals
+from .terminals import Terminal
 
 __all__ = ["Agent"]
 
@@ -223,7 +224,14 @@ class Agent:
         cwd = os.path.join(self._home, wire.text(message, "cwd"))
         argv = wire.strings(message, "argv")
         env = wire.text_mapping(message, "env")
-        return self._begin(request, lambda: processes.spawn(request, argv, env, cwd, fds), fds)
+        cols = wire.optional_integer(message, "cols")
+        if cols is None:
+            return self._begin(request, lambda: processes.spawn(request, argv, env, cwd, fds), fds)
+        with Terminal(cols, wire.integer(message, "rows")) as terminal:
+            answer, _ = self._begin(
+                request, lambda: processes.spawn(request, argv, env, cwd, fds, terminal), fds
+            )
+        return answer, [terminal.master]
 
     def _chore(self, request: int, message: wire.Message, fds: list[int]) -> Answer:
         return self._begin(request, lambda: chores.start(message, self._home, fds), fds)

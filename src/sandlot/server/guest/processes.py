@@ -16,6 +16,8 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
+from .terminals import Terminal
+
 __all__ = [
     "MARK",
     "Usage",
@@ -73,7 +75,14 @@ class Usage:
         self.memory_bytes = memory_bytes
 
 
-def spawn(key: int, argv: list[str], env: dict[str, str], cwd: str, fds: list[int]) -> int:
+def spawn(
+    key: int,
+    argv: list[str],
+    env: dict[str, str],
+    cwd: str,
+    fds: list[int],
+    terminal: Terminal | None = None,
+) -> int:
     """Start a program in a session of its own and return its id.
 
     One that cannot be started is stood in for by a process that says so on stderr and ends with
@@ -85,8 +94,11 @@ def spawn(key: int, argv: list[str], env: dict[str, str], cwd: str, fds: list[in
         env: Its environment.
         cwd: Directory to start in.
         fds: Its standard output, standard error and, if it has one, standard input.
+        terminal: What it has instead of these.
     """
     env = {**env, MARK: str(key)}
+    if terminal is not None:
+        fds = [terminal.slave] * 3
     try:
         os.chdir(cwd)
     except OSError as error:
@@ -97,7 +109,7 @@ def spawn(key: int, argv: list[str], env: dict[str, str], cwd: str, fds: list[in
             program,
             argv,
             env,
-            file_actions=_redirections(fds),
+            file_actions=_redirections(fds) if terminal is None else _attachments(terminal),
             setsid=True,
             setsigmask=(),
             setsigdef=_RESET,
@@ -131,6 +143,18 @@ def _redirections(fds: list[int]) -> list[tuple[int, int, int] | tuple[int, int,
     else:
         stdin = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
     return [stdin, (os.POSIX_SPAWN_DUP2, fds[0], 1), (os.POSIX_SPAWN_DUP2, fds[1], 2)]
+
+
+def _attachments(
+    terminal: Terminal,
+) -> list[tuple[int, int, int] | tuple[int, int, str, int, int]]:
+    # Who leads a session, and has no terminal yet, gets the first one that it opens: tty(4). The
+    # session is made before anything is opened.
+    return [
+        (os.POSIX_SPAWN_OPEN, 0, terminal.name, os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_DUP2, 0, 2),
+    ]
 
 
 def _find(name: str, path: str) -> str:

@@ -16,8 +16,8 @@ from . import kernel, mounts
 
 __all__ = ["Roots"]
 
-# A directory that every system has, and that neither the zygote nor its forks have a use for: what
-# is mounted there is hidden from them.
+# A directory that every system has, and that neither the zygote nor its isolated forks have a use
+# for: what is mounted there is hidden from them.
 _STAGE = "/dev/pts"
 _MOST = 8
 """How many are kept; each is some dozens of mounts."""
@@ -29,10 +29,12 @@ class Roots:
     def __init__(self) -> None:
         self._paths: dict[tuple[object, ...], str] = {}
         self._count = 0
-        self._possible = _prepare_stage()
+        self._possible: bool | None = None  # not known before somebody needs one
 
     def find(self, layout: mounts.Layout) -> str | None:
         """Return where such a root is mounted, or None if each sandbox has to make its own."""
+        if self._possible is None:
+            self._possible = _prepare_stage()
         if not self._possible:
             return None
         look = layout.look()

@@ -5,32 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import posixpath
-import signal
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from sandlot.server.engine.base import Command, EngineError, Exit, Output, Process, SandboxGoneError
+from sandlot.server.engine.base import (
+    Command,
+    EngineError,
+    Process,
+    SandboxGoneError,
+    TerminalSize,
+)
 from sandlot.server.store.setups import Setup
 
 from .errors import AgentError, InvalidRequestError
+from .executions import CommandEnd, Execution
 from .live import LiveSandbox
-from .tasks import TaskGroup
 
-__all__ = ["CommandEnd", "CommandResult", "CommandSpec", "Commands", "Execution"]
-
-_GRACE = 1.0
-"""Seconds between asking a command to end and killing it."""
-
-_LINGER = 0.1
-"""Seconds to wait for more output after the end of a program that left something behind."""
-
-_LINGER_POLL = 0.005
-_LINGER_BYTES = 4 << 20  # more than pipes hold: what comes after that was written later
+__all__ = ["CommandResult", "CommandSpec", "Commands"]
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """A command as it was asked for."""
+    """A command as it was asked for.
+
+    Attributes:
+        asked: Program and arguments as they are listed, if others than `argv`.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -38,24 +38,8 @@ class CommandSpec:
     user: str | None = None
     timeout_sec: float | None = None
     stdin: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CommandEnd:
-    """How a command ended.
-
-    Attributes:
-        exit_code: Exit code, or -1 if a signal ended it.
-        signal: Name of that signal.
-        oom: Something of it was killed because the sandbox ran out of memory.
-        no_space: Something of it was killed because the sandbox went over its disk limit.
-    """
-
-    exit_code: int
-    signal: str | None
-    timed_out: bool
-    oom: bool = False
-    no_space: bool = False
+    terminal: TerminalSize | None = None
+    asked: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,142 +57,6 @@ class CommandResult:
     duration: float
 
 
-class Execution:
-    """A command that runs."""
-
-    def __init__(self, live: LiveSandbox, process: Process, timeout_sec: float | None) -> None:
-        self._process = process
-        self._clock = live.clock
-        self._loop = asyncio.get_running_loop()
-        self._interrupted = False
-        self._timed_out = False
-        self._exit = asyncio.create_task(process.wait())
-        self._exit.add_done_callback(lambda _: self._rearm())
-        self._timer = None if not timeout_sec else asyncio.create_task(self._expire(timeout_sec))
-        self._reading = False
-        self._waited = 0.0
-        self._left = _LINGER_BYTES
-        self._linger: asyncio.TimerHandle | None = None
-        self._tasks = TaskGroup()
-
-    @property
-    def pid(self) -> int:
-        """Process id, as the sandbox sees it."""
-        return self._process.pid
-
-    async def read(self) -> Output | None:
-        """Return the next piece of output, None at the end.
-
-        The end is that of the program itself: what it left behind may hold the pipes, but is not
-        waited for.
-        """
-        self._reading = True
-        start = self._loop.time()
-        self._rearm()
-        try:
-            piece = await self._process.read()
-        except SandboxGoneError as error:
-            raise AgentError(_GONE) from error
-        finally:
-            self._reading = False
-            if self._linger is not None:
-                self._linger.cancel()
-                self._linger = None
-        if piece is not None and self._exit.done():
-            self._waited += self._loop.time() - start
-            self._left -= len(piece.data)
-            if self._left <= 0:
-                await self._discard()
-                return None
-        return piece
-
-    async def wait(self) -> CommandEnd:
-        """Wait for the end of the program."""
-        try:
-            exit = await asyncio.shield(self._exit)
-        except SandboxGoneError as error:
-            raise AgentError(_GONE) from error
-        if self._interrupted:
-            raise AgentError("The server is shutting down; the command was killed.")
-        return _end(exit, timed_out=self._timed_out)
-
-    async def write_stdin(self, data: bytes) -> bool:
-        """Write to its standard input; tell whether it still reads."""
-        try:
-            await self._process.write_stdin(data)
-        except (BrokenPipeError, SandboxGoneError):
-            return False
-        return True
-
-    async def close_stdin(self) -> None:
-        """Let it see the end of its standard input."""
-        try:
-            await self._process.close_stdin()
-        except (BrokenPipeError, SandboxGoneError):
-            return
-
-    async def signal(self, number: int) -> None:
-        """Send a signal to it and to those that it started in its process group."""
-        try:
-            await self._process.signal(number)
-        except SandboxGoneError:
-            return
-
-    async def stop(self) -> None:
-        """Ask everything that it started to end, and kill what does not."""
-        try:
-            await self._process.kill(grace=_GRACE)
-        except SandboxGoneError:
-            return
-
-    async def interrupt(self) -> None:
-        """Kill it because the server is about to stop; `wait` says so."""
-        self._interrupted = True
-        try:
-            await self._process.kill()
-        except EngineError:
-            return
-
-    async def close(self, *, finished: bool) -> None:
-        """Give it up: everything that it started is killed, unless it has `finished` by itself."""
-        if self._timer is not None:
-            _ = self._timer.cancel()
-        try:
-            if not finished:
-                await self._process.kill()
-        except EngineError:
-            pass  # the sandbox is gone, and the command with it
-        finally:
-            await self._tasks.finish()
-            await self._process.close()
-            if not self._exit.done():
-                _ = self._exit.cancel()
-            _ = await asyncio.wait([self._exit])
-            if not self._exit.cancelled():
-                _ = self._exit.exception()
-
-    async def _expire(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-        if not self._exit.done():
-            self._timed_out = True
-            await self.stop()
-
-    def _rearm(self) -> None:
-        """Bound the waiting for output from the end of the program on."""
-        if self._reading and self._exit.done() and self._linger is None:
-            delay = max(_LINGER - self._waited, _LINGER_POLL)
-            self._linger = self._loop.call_later(delay, self._give_up)
-
-    def _give_up(self) -> None:
-        _ = self._tasks.start(self._discard())
-
-    async def _discard(self) -> None:
-        try:
-            await self._process.discard()
-        except SandboxGoneError:
-            return
-
-
 class Commands:
     """Starts commands, and can end them all."""
 
@@ -216,18 +64,31 @@ class Commands:
         self._running = set[Execution]()
         self._idle = asyncio.Event()
 
+    def running(self, sandbox_id: str) -> list[Execution]:
+        """Return the commands that run in a sandbox, the oldest first."""
+        found = [each for each in self._running if each.sandbox_id == sandbox_id]
+        return sorted(found, key=lambda each: each.started_at)
+
     @contextlib.asynccontextmanager
-    async def start(self, live: LiveSandbox, spec: CommandSpec) -> AsyncGenerator[Execution]:
+    async def start(
+        self, live: LiveSandbox, spec: CommandSpec, *, counts: bool = True
+    ) -> AsyncGenerator[Execution]:
         """Run a command for as long as the block lasts.
 
         At the end of the block everything that it started is killed, unless the program has ended
         by itself.
+
+        Args:
+            live: Where.
+            spec: What.
+            counts: Whether the sandbox is not idle meanwhile.
         """
-        with live.active():
+        live.touch()
+        with live.active() if counts else contextlib.nullcontext():
             async with live.lock:
                 live.require("running")
                 process = await _spawn(live, spec)
-            execution = Execution(live, process, spec.timeout_sec)
+            execution = Execution(live, process, spec.asked or spec.argv, spec.timeout_sec)
             self._running.add(execution)
             self._idle.clear()
             finished = False
@@ -296,7 +157,6 @@ class Commands:
 
 
 _NO_SETUP = Setup()
-_GONE = "The sandbox ended while the command ran, and the command with it."
 
 
 async def _spawn(live: LiveSandbox, spec: CommandSpec) -> Process:
@@ -309,6 +169,7 @@ async def _spawn(live: LiveSandbox, spec: CommandSpec) -> Process:
         cwd=_join(_join(setup.cwd, record.cwd), spec.cwd),
         user=spec.user or setup.user,
         stdin=spec.stdin,
+        terminal=spec.terminal,
     )
     try:
         return await live.handle.spawn(command)
@@ -348,24 +209,3 @@ async def _shielded(task: asyncio.Task[None]) -> None:
     task.result()
     if cancelled is not None:
         raise cancelled
-
-
-def _end(exit: Exit, *, timed_out: bool) -> CommandEnd:
-    number = exit.signal
-    if timed_out and number is None:
-        number = signal.SIGTERM  # it was asked to end, and did so by itself
-    return CommandEnd(
-        exit_code=exit.code if number is None else -1,
-        signal=None if number is None else _signal_name(number),
-        timed_out=timed_out and number is not None,
-        oom=exit.oom,
-        no_space=exit.no_space,
-    )
-
-
-def _signal_name(number: int) -> str:
-    """Return the name of a signal; some have none of their own."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"

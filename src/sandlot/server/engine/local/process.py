@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import termios
 from collections.abc import Mapping
 
-from sandlot.server.engine.base import Command, EngineError, Exit, Output, SandboxGoneError, Stream
+from sandlot.server.engine.base import (
+    Command,
+    EngineError,
+    Exit,
+    Output,
+    SandboxGoneError,
+    Stream,
+    TerminalSize,
+)
 from sandlot.server.guest import wire
 
 from .agent import AgentClient, RefusedError
 from .fates import Fate, Fates
+from .pipes import PIECE, Pipes, window_size
 
 __all__ = ["LocalProcess"]
 
-_PIECE = 256 * 1024
+_TERMINAL_ENV = {"TERM": "xterm-256color"}
+_MOST = 65535  # columns or rows: struct winsize has 16 bits for each
 _TURNS = 16  # reads in a row before others on the event loop get their turn
 
 
@@ -30,7 +42,7 @@ class LocalProcess:
         key: int,
         pid: int,
         exit_status: asyncio.Future[int],
-        pipes: _Pipes | None = None,
+        pipes: Pipes | None = None,
         lasting: str | None = None,
         fate: Fate | None = None,
     ) -> None:
@@ -41,6 +53,7 @@ class LocalProcess:
         self._status = exit_status
         self._stdin = None if pipes is None else pipes.stdin
         self._outputs: dict[int, Stream] = {} if pipes is None else pipes.outputs
+        self._has_terminal = False
         self._lasting = lasting
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
@@ -75,12 +88,16 @@ class LocalProcess:
                 made.
         """
         _check(command)
-        fields = {
+        terminal = command.terminal
+        fields: dict[str, object] = {
             "argv": list(command.argv),
-            "env": {**env, **command.env},
+            "env": {**({} if terminal is None else _TERMINAL_ENV), **env, **command.env},
             "cwd": command.cwd or ".",
         }
-        return await cls._begin(agent, "spawn", fields, command.stdin, owner, lasting, fates)
+        if terminal is not None:
+            fields |= {"cols": terminal.cols, "rows": terminal.rows}
+        stdin = None if terminal is not None else command.stdin
+        return await cls._begin(agent, "spawn", fields, stdin, owner, lasting, fates)
 
     @classmethod
     async def start_chore(
@@ -105,13 +122,13 @@ class LocalProcess:
         agent: AgentClient,
         op: str,
         fields: wire.Message,
-        stdin: bool,
+        stdin: bool | None,
         owner: int | None,
         lasting: str | None,
         fates: Fates | None,
     ) -> LocalProcess:
         with contextlib.ExitStack() as stack:
-            pipes = _Pipes(stdin, owner)
+            pipes = Pipes(stdin, owner)
             _ = stack.callback(pipes.close)
             key, answer = agent.request(op, fields, pipes.take_guest_ends())
             status = agent.expect_exit(key)
@@ -120,11 +137,14 @@ class LocalProcess:
             if fates is not None:
                 _ = stack.callback(fates.forget, key)
             try:
-                message, _ = await answer
+                message, fds = await answer
+                if stdin is None:
+                    pipes.take_terminal(fds)
                 process = cls(agent, key, _read_pid(message), status, pipes, lasting, fate)
+                process._has_terminal = stdin is None
             except RefusedError as error:
                 raise EngineError(f"the program could not be started: {error}") from error
-            except wire.WireError as error:
+            except (wire.WireError, OSError) as error:
                 agent.close()
                 raise SandboxGoneError("the sandbox has gone mad") from error
             except asyncio.CancelledError:
@@ -181,6 +201,8 @@ class LocalProcess:
                 rest = rest[os.write(self._stdin, rest) :]
             except BlockingIOError:
                 await self._wait_writable(self._stdin)
+            except OSError as error:  # of a terminal that is gone
+                raise BrokenPipeError("the terminal was hung up") from error
 
     async def close_stdin(self) -> None:
         """Let the program see the end of its standard input."""
@@ -190,6 +212,12 @@ class LocalProcess:
             self._stdin = None
         if self._writing is not None:
             _finish(self._writing)
+
+    async def resize(self, size: TerminalSize) -> None:
+        """Change the size of its terminal."""
+        if self._has_terminal and self._stdin is not None:
+            with contextlib.suppress(OSError):  # it was hung up
+                _ = fcntl.ioctl(self._stdin, termios.TIOCSWINSZ, window_size(size))
 
     async def signal(self, signal: int) -> None:
         """Send a signal to its process group."""
@@ -203,7 +231,10 @@ class LocalProcess:
         """Have all further output thrown away, inside of the sandbox."""
         outputs, self._outputs = self._outputs, {}
         self._stop_reading(outputs)
-        if outputs or self._lasting is not None:
+        if self._has_terminal:
+            wire.close_all(outputs)
+            await self.close_stdin()
+        elif outputs or self._lasting is not None:
             fields = {"process": self._key, "lasting": self._lasting}
             self._agent.tell("drain", fields, list(outputs))
 
@@ -228,9 +259,13 @@ class LocalProcess:
         """Return what can be read without waiting, taking the streams in turn."""
         for fd, stream in list(self._outputs.items()):
             try:
-                data = os.read(fd, _PIECE)
+                data = os.read(fd, PIECE)
             except BlockingIOError:
                 continue
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                data = b""  # nobody has the terminal open any more: tty_io.c of Linux
             del self._outputs[fd]
             if data:
                 self._outputs[fd] = stream
@@ -268,57 +303,6 @@ class LocalProcess:
                 _ = self._loop.remove_writer(fd)
 
 
-class _Pipes:
-    """The pipes of a program. The server makes them, so that it alone rules over its own ends."""
-
-    def __init__(self, with_stdin: bool, owner: int | None) -> None:
-        self.stdin: int | None = None
-        self.outputs: dict[int, Stream] = {}
-        self._guest: list[int] = []
-        streams: tuple[Stream, Stream] = ("stdout", "stderr")
-        try:
-            for stream in streams:
-                mine, theirs = os.pipe()
-                self.outputs[mine] = stream
-                if owner is not None:
-                    _widen(mine)
-                self._give(mine, theirs, owner)
-            if with_stdin:
-                theirs, self.stdin = os.pipe()
-                self._give(self.stdin, theirs, owner)
-        except OSError as error:
-            wire.close_all(self._guest)
-            self.close()
-            raise EngineError(f"the program could not be started: {error.strerror}") from error
-
-    def _give(self, mine: int, theirs: int, owner: int | None) -> None:
-        self._guest.append(theirs)
-        os.set_blocking(mine, False)
-        if owner is not None:
-            os.fchown(theirs, owner, owner)
-
-    def take_guest_ends(self) -> list[int]:
-        """Return the ends for the program, which are the caller's now: stdout, stderr, stdin."""
-        guest, self._guest = self._guest, []
-        return guest
-
-    def close(self) -> None:
-        """Close the server's ends."""
-        wire.close_all(self.outputs)
-        if self.stdin is not None:
-            os.close(self.stdin)
-
-
-def _widen(pipe: int) -> None:
-    """Let a pipe hold a piece, instead of the quarter of it that is usual (pipe(7)).
-
-    Only for root: what the pipes of an ordinary user hold together is limited, and once that is
-    reached all that this user opens hold next to nothing.
-    """
-    with contextlib.suppress(OSError):  # root of a container may be an ordinary user in this
-        _ = fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
-
-
 def _read_pid(message: wire.Message) -> int:
     pid = wire.integer(message, "pid")
     if not 0 < pid < 2**31:
@@ -336,6 +320,9 @@ def _check(command: Command) -> None:
         raise EngineError("the command is empty")
     if command.user not in (None, "user"):
         raise EngineError(f"there is no user {command.user!r} in this sandbox")
+    size = command.terminal
+    if size is not None and not (0 < size.cols <= _MOST and 0 < size.rows <= _MOST):
+        raise EngineError("a terminal has 1 to 65535 columns and rows")
     for name in command.env:
         if not name or "=" in name:
             raise EngineError(f"{name!r} cannot be the name of an environment variable")
