@@ -14,8 +14,9 @@ from typing import IO
 from sandlot.server.store.setups import Setup, Start
 
 from .build_log import BuildLog
-from .commands import CommandResult, Commands, CommandSpec, Execution
+from .commands import CommandResult, Commands, CommandSpec
 from .errors import ServiceError
+from .executions import Execution
 from .instructions import (
     Copy,
     Env,
