@@ -66,6 +66,13 @@ def test_snapshots(tmp_path: Path) -> None:
     assert run(code, tmp_path).splitlines() == promised(code)
 
 
+def test_processes(tmp_path: Path) -> None:
+    background, terminal = blocks("docs/processes.md")
+    said = run(background, tmp_path).splitlines()
+    assert said == ["begun", "ready", "['server']", "SIGKILL", "3 out"]
+    assert run(terminal, tmp_path) == "True 4\n"
+
+
 def test_builds(tmp_path: Path) -> None:
     (code,) = blocks("docs/builds.md")
     assert run(code, tmp_path).splitlines() == promised(code)

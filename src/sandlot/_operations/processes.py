@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from .. import models
-from .._flow import Flow, Request, Server, decode, execute, fetch, path, send
-from ..errors import InvalidArgumentError, NotFoundError, UnexpectedResponseError, UnsupportedError
+from .._flow import Flow, Request, Server, execute, fetch, path
+from ..errors import InvalidArgumentError, NotFoundError
 from . import arguments, meta, sandboxes
 from .commands import Command, require_upgrade
 
@@ -38,23 +38,9 @@ def spawn(
     where = sandboxes.at(sandbox_id, "exec")
     name = None if wanted_tag is None else tag(wanted_tag)
     body = command.fields() | arguments.without_none(background=True, tag=name)
-    if (yield from meta.known(server)) is None:
-        if command.user is not None:
-            raise UnsupportedError(
-                "This server does not support user: it is an original Wrenn server. Nothing was run"
-            )
-        if "env" in body:
-            body["envs"] = body.pop("env")
-    else:
-        yield from meta.require(server, "background processes", "processes")
+    yield from meta.require(server, "background processes", "processes")
     request = Request("POST", where, body)
-    response = yield from send(request)
-    if response.status != 202:
-        raise UnexpectedResponseError(
-            "This server has no background processes: it waited for the end of the command",
-            outcome="finished",
-        )
-    process = decode(models.BackgroundProcess, request, response)
+    process = yield from fetch(models.BackgroundProcess, request)
     return models.ProcessInfo(
         pid=process.pid,
         tag=process.tag,
@@ -64,18 +50,19 @@ def spawn(
     )
 
 
-def list_all(sandbox_id: str, *, ended: bool) -> Flow[list[models.ProcessInfo]]:
+def list_all(server: Server, sandbox_id: str, *, ended: bool) -> Flow[list[models.ProcessInfo]]:
     """List processes."""
+    yield from meta.require(server, "lists of processes", "processes")
     where = sandboxes.at(sandbox_id, "processes")
     params = {"all": "true"} if ended else {}
     found = yield from fetch(models.ProcessList, Request("GET", where, params=params))
     return found.processes
 
 
-def get(sandbox_id: str, which: str | int) -> Flow[models.ProcessInfo]:
+def get(server: Server, sandbox_id: str, which: str | int) -> Flow[models.ProcessInfo]:
     """Look up a process, which may have ended."""
     wanted = selector(which)
-    for process in (yield from list_all(sandbox_id, ended=True)):
+    for process in (yield from list_all(server, sandbox_id, ended=True)):
         if wanted in (process.tag, str(process.pid)):
             return process
     raise NotFoundError(
@@ -85,10 +72,12 @@ def get(sandbox_id: str, which: str | int) -> Flow[models.ProcessInfo]:
     )
 
 
-def signal(sandbox_id: str, which: str | int, name: str | int) -> Flow[None]:
+def signal(server: Server, sandbox_id: str, which: str | int, name: str | int) -> Flow[None]:
     """Send a signal to a process."""
     where = path(sandboxes.at(sandbox_id, "processes") + "/{}", selector(which))
-    return execute(Request("DELETE", where, params={"signal": arguments.signal_name(name)}))
+    params = {"signal": arguments.signal_name(name)}
+    yield from meta.require(server, "signals to processes", "processes")
+    yield from execute(Request("DELETE", where, params=params))
 
 
 def open_stream(sandbox_id: str, which: str, offsets: tuple[int, int] | None) -> Flow[None]:

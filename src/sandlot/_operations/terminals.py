@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._flow import Flow
+from .._flow import Flow, Server
 from ..errors import InvalidArgumentError
-from . import arguments, sandboxes
+from . import arguments, meta, sandboxes
 from .commands import require_upgrade
 from .processes import tag
 
@@ -61,6 +61,8 @@ def size(cols: Any, rows: Any) -> tuple[int, int]:
     return cols, rows
 
 
-def open_terminal(sandbox_id: str) -> Flow[None]:
+def open_terminal(server: Server, sandbox_id: str) -> Flow[None]:
     """Open the conversation with a terminal."""
-    return require_upgrade(sandboxes.at(sandbox_id, "pty"))
+    where = sandboxes.at(sandbox_id, "pty")
+    yield from meta.require(server, "terminals", "terminals")
+    yield from require_upgrade(where)

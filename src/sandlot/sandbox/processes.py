@@ -77,7 +77,9 @@ class Process:
         Raises:
             NotFoundError: It has ended.
         """
-        self._transport.run(processes.signal(self._sandbox_id, self._selector, signal))
+        self._transport.run(
+            processes.signal(self._transport.server, self._sandbox_id, self._selector, signal)
+        )
 
     def kill(self) -> None:
         """Kill everything that it started, and wait until that is gone.
@@ -161,7 +163,9 @@ class AsyncProcess:
         Raises:
             NotFoundError: It has ended.
         """
-        await self._transport.run(processes.signal(self._sandbox_id, self._selector, signal))
+        await self._transport.run(
+            processes.signal(self._transport.server, self._sandbox_id, self._selector, signal)
+        )
 
     async def kill(self) -> None:
         """Kill everything that it started, and wait until that is gone.
@@ -192,7 +196,9 @@ class Processes:
         Args:
             ended: List the last background processes and terminals that have ended, too.
         """
-        found = self._transport.run(processes.list_all(self._sandbox_id, ended=ended))
+        found = self._transport.run(
+            processes.list_all(self._transport.server, self._sandbox_id, ended=ended)
+        )
         return [Process(self._transport, self._sandbox_id, info) for info in found]
 
     def get(self, selector: str | int) -> Process:
@@ -201,7 +207,9 @@ class Processes:
         Raises:
             NotFoundError: There is none, or none any more.
         """
-        info = self._transport.run(processes.get(self._sandbox_id, selector))
+        info = self._transport.run(
+            processes.get(self._transport.server, self._sandbox_id, selector)
+        )
         return Process(self._transport, self._sandbox_id, info)
 
     def kill(self, selector: str | int, signal: str | int = "SIGKILL") -> None:
@@ -210,7 +218,9 @@ class Processes:
         Raises:
             NotFoundError: There is none that runs.
         """
-        self._transport.run(processes.signal(self._sandbox_id, selector, signal))
+        self._transport.run(
+            processes.signal(self._transport.server, self._sandbox_id, selector, signal)
+        )
 
 
 class AsyncProcesses:
@@ -226,7 +236,9 @@ class AsyncProcesses:
         Args:
             ended: List the last background processes and terminals that have ended, too.
         """
-        found = await self._transport.run(processes.list_all(self._sandbox_id, ended=ended))
+        found = await self._transport.run(
+            processes.list_all(self._transport.server, self._sandbox_id, ended=ended)
+        )
         return [AsyncProcess(self._transport, self._sandbox_id, info) for info in found]
 
     async def get(self, selector: str | int) -> AsyncProcess:
@@ -235,7 +247,9 @@ class AsyncProcesses:
         Raises:
             NotFoundError: There is none, or none any more.
         """
-        info = await self._transport.run(processes.get(self._sandbox_id, selector))
+        info = await self._transport.run(
+            processes.get(self._transport.server, self._sandbox_id, selector)
+        )
         return AsyncProcess(self._transport, self._sandbox_id, info)
 
     async def kill(self, selector: str | int, signal: str | int = "SIGKILL") -> None:
@@ -244,4 +258,6 @@ class AsyncProcesses:
         Raises:
             NotFoundError: There is none that runs.
         """
-        await self._transport.run(processes.signal(self._sandbox_id, selector, signal))
+        await self._transport.run(
+            processes.signal(self._transport.server, self._sandbox_id, selector, signal)
+        )

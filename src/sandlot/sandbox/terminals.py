@@ -28,6 +28,7 @@ class PtySession:
     """
 
     def __init__(self, transport: Transport, sandbox_id: str, terminal: Terminal) -> None:
+        self._server = transport.server
         self._sandbox_id = sandbox_id
         self._terminal = terminal
         self._line = Line(transport)
@@ -137,7 +138,9 @@ class PtySession:
     def _open(self) -> None:
         if self._line.is_open or self._talk.is_told():
             return
-        self._line.open(partial(terminals.open_terminal, self._sandbox_id), self._begin)
+        self._line.open(
+            partial(terminals.open_terminal, self._server, self._sandbox_id), self._begin
+        )
         if self._owned:
             _ = self._line.pump(self._talk.has_begun)
             self._talk.check()
@@ -163,6 +166,7 @@ class AsyncPtySession:
     """
 
     def __init__(self, transport: AsyncTransport, sandbox_id: str, terminal: Terminal) -> None:
+        self._server = transport.server
         self._sandbox_id = sandbox_id
         self._terminal = terminal
         self._line = AsyncLine(transport)
@@ -272,7 +276,9 @@ class AsyncPtySession:
     async def _open(self) -> None:
         if self._line.is_open or self._talk.is_told():
             return
-        await self._line.open(partial(terminals.open_terminal, self._sandbox_id), self._begin)
+        await self._line.open(
+            partial(terminals.open_terminal, self._server, self._sandbox_id), self._begin
+        )
         if self._owned:
             _ = await self._line.pump(self._talk.has_begun)
             self._talk.check()

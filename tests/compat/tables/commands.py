@@ -172,6 +172,24 @@ async def told(tenant: Tenant, method: str, *args: Any) -> None:
         await getattr(stream, method)(*args)
 
 
+async def spawned(tenant: Tenant) -> None:
+    _ = await (await tenant.box()).spawn("true")
+
+
+async def looked_for(tenant: Tenant) -> None:
+    _ = await (await tenant.box()).processes.list()
+
+
+async def at_a_terminal(tenant: Tenant) -> None:
+    async with (await tenant.box()).pty():
+        pass
+
+
+async def back_at_a_terminal(tenant: Tenant) -> None:
+    async with (await tenant.box()).connect_pty("mine"):
+        pass
+
+
 ROWS: list[Row] = [
     Works("sandbox.exec", run),
     Works("sandbox.exec", run_with_additions),
@@ -200,4 +218,12 @@ ROWS: list[Row] = [
     ),
     Fails("stream.signal", "there are none", lambda t: told(t, "signal", "INT"), UnsupportedError),
     Fails("stream.kill", "there is none", lambda t: told(t, "kill"), UnsupportedError),
+    Fails(
+        "sandbox.spawn", "there are no background processes", spawned, UnsupportedError, sends=False
+    ),
+    Fails("sandbox.processes", "there are none", looked_for, UnsupportedError, sends=False),
+    Fails("sandbox.pty", "there are no terminals", at_a_terminal, UnsupportedError, sends=False),
+    Fails(
+        "sandbox.connect_pty", "there are none", back_at_a_terminal, UnsupportedError, sends=False
+    ),
 ]

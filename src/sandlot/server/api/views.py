@@ -83,6 +83,7 @@ _FEATURES: Final = [
     "processes",
     "sandboxes.stop",
     "snapshots",
+    "terminals",
     "usage",
 ]
 """The additions to the original protocol."""
