@@ -24,6 +24,7 @@ UNREAD = 16 << 20
 RESUME_SEC = 15
 """Seconds that a command waits for its client to come back."""
 
+_STDIN_CLOSE = {"type": "stdin_close"}
 _STDIN_PIECE = 64 << 10
 _ACKNOWLEDGED = 128 << 10
 """Bytes of output after which the server is told that they have arrived."""
@@ -101,7 +102,7 @@ class ExecConversation(Hearing):
         if self._stdin_ends and not self._stdin_ended:
             self._stdin_ended = True
             if self.framed:
-                self._say({"type": "stdin_close"})
+                self._say(_STDIN_CLOSE)
                 return self._outgoing.popleft()
         return None
 
@@ -146,9 +147,9 @@ class ExecConversation(Hearing):
         self._stdin_ended = False
 
     def unsent(self, message: Message) -> None:
-        """Take back what could not be sent."""
+        """Take back what could not be sent; stdin and its end are sent again anyway."""
         is_control = isinstance(message, str) or message[0] == CONTROL
-        if is_control:
+        if is_control and message != self._packed(_STDIN_CLOSE):
             self._outgoing.appendleft(message)
 
     # What the server says

@@ -66,6 +66,7 @@ class Line:
         self._socket: Socket | None = None
         self._back: Callable[[], Flow[None]] | None = None
         self._receiving = False
+        self._returning = False
         self._opening = turns.lock()
         self._writing = turns.lock()
         self._turn = turns.condition()
@@ -173,7 +174,13 @@ class Line:
             if not self._come_back(talk, str(exc)):
                 talk.lose(self._transport.with_loss(str(exc)))
         else:
-            talk.receive(message)
+            if self._returning:
+                # It says what is to be sent again: nobody may be sending meanwhile.
+                with self._writing:
+                    self._returning = False
+                    talk.receive(message)
+            else:
+                talk.receive(message)
             self.flush()
         if discard:
             talk.discard()
@@ -200,13 +207,15 @@ class Line:
     def _connect_again(self, talk: Talk) -> bool:
         assert self._back is not None
         socket = self._transport.socket(self._back(), SUBPROTOCOL)
-        first = talk.come_back()
-        try:
-            if first is not None:
-                socket.send(first)
-        except ConnectionError:
-            return False
-        self._socket = socket
+        with self._writing:
+            first = talk.come_back()
+            self._returning = True
+            try:
+                if first is not None:
+                    socket.send(first)
+            except ConnectionError:
+                return False
+            self._socket = socket
         if self.closed:  # by another thread, meanwhile
             socket.abort()
         return True
@@ -225,6 +234,7 @@ class AsyncLine:
         self._socket: AsyncSocket | None = None
         self._back: Callable[[], Flow[None]] | None = None
         self._receiving = False
+        self._returning = False
         self._opening = turns.async_lock()
         self._writing = turns.async_lock()
         self._turn = turns.async_condition()
@@ -332,7 +342,13 @@ class AsyncLine:
             if not await self._come_back(talk, str(exc)):
                 talk.lose(self._transport.with_loss(str(exc)))
         else:
-            talk.receive(message)
+            if self._returning:
+                # It says what is to be sent again: nobody may be sending meanwhile.
+                async with self._writing:
+                    self._returning = False
+                    talk.receive(message)
+            else:
+                talk.receive(message)
             await self.flush()
         if discard:
             talk.discard()
@@ -359,13 +375,15 @@ class AsyncLine:
     async def _connect_again(self, talk: Talk) -> bool:
         assert self._back is not None
         socket = await self._transport.socket(self._back(), SUBPROTOCOL)
-        first = talk.come_back()
-        try:
-            if first is not None:
-                await socket.send(first)
-        except ConnectionError:
-            return False
-        self._socket = socket
+        async with self._writing:
+            first = talk.come_back()
+            self._returning = True
+            try:
+                if first is not None:
+                    await socket.send(first)
+            except ConnectionError:
+                return False
+            self._socket = socket
         if self.closed:  # by another thread, meanwhile
             socket.abort()
         return True
