@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh clone with Python 3.11 and pip.
 .DEFAULT_GOAL := check
 .PHONY: setup templates generate lint format typecheck static ruff mypy pyright public-types \
-	generated test check demo bench clean
+	generated test fuzz check demo bench clean
 
 export UV_COMPILE_BYTECODE = 1
 UV  := $(shell command -v uv 2>/dev/null || echo python3 -m uv)
@@ -19,6 +19,7 @@ templates: .venv/.ready
 
 generate: .venv/.ready
 	$(RUN) python internal/api/generate.py
+	$(RUN) python internal/api/methods.py
 
 lint: ruff
 
@@ -46,10 +47,16 @@ public-types: .venv/.ready
 
 generated: .venv/.ready
 	$(RUN) python internal/api/generate.py --check
+	$(RUN) python internal/api/methods.py --check
 
 test: setup
 	internal/postgresql
 	$(RUN) pytest --numprocesses auto --durations 25
+
+# What `test` does of it in a minute, for longer and with other data each time.
+fuzz: export SANDLOT_FUZZING_SECONDS ?= 600
+fuzz: setup
+	$(RUN) pytest -o faulthandler_timeout=0 tests/server/test_fuzzing.py
 
 # Everything is checked whatever fails; what failed is said once more at the end.
 check: setup

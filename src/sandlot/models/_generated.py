@@ -17,7 +17,7 @@ class ErrorDetail(Model):
     """
     Reason for programs: `invalid_request` (400), `unauthorized` (401), `forbidden`, `no_team`,
     `account_disabled`, `account_deactivated` (403), `not_found` (404), `method_not_allowed` (405),
-    `invalid_state`, `conflict`, `already_exists`, `email_taken`, `owns_team_with_members`, `has_active_sandboxes`,
+    `invalid_state`, `conflict`, `already_exists`, `name_reserved`, `email_taken`, `owns_team_with_members`, `has_active_sandboxes`,
     `idempotency_key_conflict`, `idempotency_key_used` (409), `too_large` (413), `rate_limited` (429), `internal_error` (500), `unsupported` (501), `agent_error`, `bad_gateway`, `port_closed`
     (502), `host_unavailable`, `no_hosts_available` (503), `gateway_timeout` (504), `no_space` (507).
     """
@@ -149,11 +149,11 @@ class CreateSandboxRequest(Model):
     """
     Environment variables of every command.
     """
-    cwd: str | None = None
+    cwd: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
     """
     Directory in which commands start; the home directory if omitted.
     """
-    network: str | None = None
+    network: Literal["none", "outbound", "full"] | None = None
     """
     Network mode; `none` if omitted. Others need to be listed in `isolation.network`.
     """
@@ -305,7 +305,7 @@ class ExecRequest(Model):
     A command to run.
     """
 
-    cmd: Annotated[str, Field(min_length=1)]
+    cmd: Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
     """
     Program to run.
     """
@@ -317,7 +317,7 @@ class ExecRequest(Model):
     """
     Seconds after which the command is killed; 30 if 0 or omitted.
     """
-    cwd: str | None = None
+    cwd: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
     """
     Directory to start in; relative ones start at the sandbox's own.
     """
@@ -592,7 +592,7 @@ class ExecStreamStart(Model):
     """
 
     type: Literal["start"]
-    cmd: Annotated[str, Field(min_length=1)]
+    cmd: Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
     """
     Program to run.
     """
@@ -604,7 +604,7 @@ class ExecStreamStart(Model):
     """
     Seconds after which the command is killed; never if 0 or omitted.
     """
-    cwd: str | None = None
+    cwd: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
     """
     Directory to start in.
     """
@@ -718,7 +718,7 @@ class WriteFileRequest(Model):
     A file and where it goes.
     """
 
-    path: str | None = None
+    path: Annotated[str | None, Field(min_length=1, pattern="^[^\\x00]*$")] = None
     """
     Path of the file in the sandbox.
     """
@@ -898,7 +898,7 @@ class CreateSnapshotRequest(Model):
     What to keep, under which name.
     """
 
-    sandbox_id: str
+    sandbox_id: Annotated[str, Field(pattern="^cl-[0-9a-z]{25}$")]
     """
     Whose files.
     """
@@ -1001,7 +1001,7 @@ class RollbackRequest(Model):
     Where to go back to.
     """
 
-    checkpoint_id: str
+    checkpoint_id: Annotated[str, Field(pattern="^cp-[0-9a-z]{25}$")]
     """
     A checkpoint of the same sandbox.
     """
@@ -1073,7 +1073,7 @@ class SwitchTeamRequest(Model):
     The team that a token is wanted for.
     """
 
-    team_id: str
+    team_id: Annotated[str, Field(pattern="^team-[0-9a-z]{25}$")]
     """
     Id of the team.
     """
@@ -1350,14 +1350,22 @@ class CreateApiKeyRequest(Model):
     """
     What to call it.
     """
-    scopes: list[str] | None = None
+    scopes: Annotated[
+        list[
+            Literal[
+                "sandboxes", "api_keys", "teams", "users", "audit", "hosts", "channels", "admin"
+            ]
+        ]
+        | None,
+        Field(min_length=1),
+    ] = None
     """
     What it may be used for: `sandboxes` (snapshots too), `api_keys`, `teams`, `users`, `audit`, `hosts`,
     `channels`, `admin`; `sandboxes` if absent. Never more than its maker may at the time.
     """
     expires_at: AwareDatetime | None = None
     """
-    When it ceases to be valid; never if absent.
+    When it ceases to be valid, which is yet to come; never if absent.
     """
 
 
@@ -1512,7 +1520,7 @@ class UpdateMemberRequest(Model):
     What a member is to be.
     """
 
-    role: str
+    role: Literal["admin", "member", "owner"]
     """
     `admin` or `member`; owners may make a member `owner`.
     """
@@ -1747,9 +1755,7 @@ class CreateChannelRequest(Model):
     """
     What to call it: 1-64 letters, digits and . _ -; capitals become small, spaces hyphens.
     """
-    provider: (
-        Literal["discord", "googlechat", "matrix", "slack", "teams", "telegram", "webhook"] | str
-    )
+    provider: Literal["discord", "googlechat", "matrix", "slack", "teams", "telegram", "webhook"]
     """
     What takes the messages.
     """
@@ -1757,7 +1763,21 @@ class CreateChannelRequest(Model):
     """
     What the provider needs.
     """
-    events: list[str]
+    events: Annotated[
+        list[
+            Literal[
+                "capsule.created",
+                "capsule.running",
+                "capsule.paused",
+                "capsule.destroyed",
+                "template.snapshot.created",
+                "template.snapshot.deleted",
+                "host.up",
+                "host.down",
+            ]
+        ],
+        Field(min_length=1),
+    ]
     """
     What to tell of; one event or more.
     """
@@ -1772,7 +1792,21 @@ class UpdateChannelRequest(Model):
     """
     What to call it.
     """
-    events: list[str]
+    events: Annotated[
+        list[
+            Literal[
+                "capsule.created",
+                "capsule.running",
+                "capsule.paused",
+                "capsule.destroyed",
+                "template.snapshot.created",
+                "template.snapshot.deleted",
+                "host.up",
+                "host.down",
+            ]
+        ],
+        Field(min_length=1),
+    ]
     """
     What to tell of; one event or more.
     """
@@ -1794,7 +1828,7 @@ class TestChannelRequest(Model):
     Where to send a message.
     """
 
-    provider: str
+    provider: Literal["discord", "googlechat", "matrix", "slack", "teams", "telegram", "webhook"]
     """
     What takes the message.
     """
@@ -2083,15 +2117,15 @@ class RegisterHostRequest(Model):
     """
     Architecture of the processors: 1 to 64 characters.
     """
-    cpu_cores: int | None = None
+    cpu_cores: Annotated[int | None, Field(ge=0, le=2147483647)] = None
     """
     Processors.
     """
-    memory_mb: int | None = None
+    memory_mb: Annotated[int | None, Field(ge=0, le=2147483647)] = None
     """
     Memory in MiB.
     """
-    disk_gb: int | None = None
+    disk_gb: Annotated[int | None, Field(ge=0, le=2147483647)] = None
     """
     Disk in GiB.
     """

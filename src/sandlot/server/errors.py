@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from sandlot.models import Error, ErrorDetail
 
+from .api.permissions import methods_of
 from .services.errors import HasActiveSandboxesError, RateLimitedError, ServiceError
 
 __all__ = ["STATUS_OF", "error_response", "install_handlers"]
@@ -33,6 +34,7 @@ STATUS_OF: Final[dict[str, int]] = {
     "email_taken": 409,
     "owns_team_with_members": 409,
     "wrong_password": 401,
+    "name_reserved": 409,
     "has_active_sandboxes": 409,
     "idempotency_key_conflict": 409,
     "idempotency_key_used": 409,
@@ -98,7 +100,10 @@ async def _on_http_error(connection: HTTPConnection, error: Exception) -> Respon
     status = error.status_code
     code = _CODE_OF.get(status, "invalid_request" if status < 500 else "internal_error")
     message = _MESSAGE_OF.get(status) or HTTPStatus(status).phrase
-    return error_response(code, message, _request_id(connection), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(methods_of(connection.scope))
+    return error_response(code, message, _request_id(connection), headers)
 
 
 def _request_id(connection: HTTPConnection) -> str | None:

@@ -72,7 +72,7 @@ def _limit(query: QueryParams) -> int:
     text = query.get("limit")
     if text is None:
         return _DEFAULT_LIMIT
-    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,20}", text) or int(text) < 1:
         raise InvalidRequestError("limit: must be a number of at least 1.")
     return min(int(text), _MAX_LIMIT)
 

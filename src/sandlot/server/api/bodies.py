@@ -49,9 +49,11 @@ def parse_json(body: bytes | str, model: type[_M]) -> _M:
     try:
         return model.model_validate_json(body, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidRequestError(f"{where}: {first['msg']}.") from error
+        pattern = first.get("ctx", {}).get("pattern")
+        problem = first["msg"] if pattern is None else f"must match {pattern}"
+        raise InvalidRequestError(f"{where}: {problem}.") from error
 
 
 def reply(model: Model, status: int = 200) -> Response:

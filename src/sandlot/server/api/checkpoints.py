@@ -100,7 +100,7 @@ async def list_changes(
 ) -> Response:
     """Tell which files of the home directory differ from a checkpoint."""
     query = request.query_params
-    since = query.get("since") or None
+    since = query.get("since")
     with_diff = flag(query, "diff", default=True)
     if since is not None:
         _ = await plane.checkpoints.get(caller.team_id, sandbox_id, _checked(since, "since"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import codecs
 import math
 from dataclasses import replace
@@ -76,7 +75,7 @@ def _stdin(body: ExecRequest) -> bytes | None:
         return body.stdin.encode()
     try:
         return base64.b64decode(body.stdin, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # characters beyond ASCII are not a `binascii.Error`
         raise InvalidRequestError("stdin: is not base64.") from error
 
 

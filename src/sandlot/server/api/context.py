@@ -6,6 +6,7 @@ import logging
 from typing import Annotated
 
 from fastapi import Depends
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from sandlot.server.ids import is_id
@@ -19,7 +20,7 @@ from sandlot.server.services.errors import (
 from sandlot.server.services.live import LiveSandbox
 from sandlot.server.services.principals import NOBODY, Principal, act_as
 
-from .permissions import Rule, check, route_of, rule_of
+from .permissions import Rule, check, methods_of, route_of, rule_of
 
 __all__ = [
     "Caller",
@@ -50,6 +51,8 @@ async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
     """Find out who is asking, and whether they may: the first thing that every route does."""
     rule = rule_of(connection.scope)
     if rule is None:
+        if methods_of(connection.scope):
+            raise HTTPException(405)
         _log.error("a route has no rule", extra={"route": route_of(connection.scope)})
         raise ForbiddenError("Nobody may do that.")
     if rule.scope is None and not rule.host:

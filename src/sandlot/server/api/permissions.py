@@ -6,7 +6,7 @@ what depends on more than route and role.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +16,7 @@ from sandlot.server.services.audit import Audited
 from sandlot.server.services.errors import ForbiddenError, UnauthorizedError
 from sandlot.server.services.principals import Principal
 
-__all__ = ["RULES", "Rule", "check", "route_of", "rule_of"]
+__all__ = ["RULES", "Rule", "check", "methods_of", "route_of", "rule_of"]
 
 _RANKS: Final = {"member": 1, "admin": 2, "owner": 3}
 
@@ -215,11 +215,32 @@ RULES: Final[Mapping[str, Rule]] = {
 """By method and path; `/v1/capsules` is `/v1/sandboxes`."""
 
 
+_PATHS: Final = frozenset(route.partition(" ")[2] for route in RULES)
+
+
 def rule_of(scope: Scope) -> Rule | None:
     """Return the rule for a request that was routed."""
-    method = scope.get("method", "WEBSOCKET")
-    path = route_of(scope) or ""
-    return RULES.get(f"{method} {path.replace('/v1/capsules', '/v1/sandboxes', 1)}")
+    return RULES.get(f"{scope.get('method', 'WEBSOCKET')} {_path_of(scope)}")
+
+
+def methods_of(scope: Scope) -> Sequence[str]:
+    """Return the methods that the path of a request takes."""
+    path = _path_of(scope)
+    return [
+        method
+        for method, _, each in (route.partition(" ") for route in RULES)
+        if each == path and method != "WEBSOCKET"
+    ]
+
+
+def _path_of(scope: Scope) -> str:
+    """Return what the rules call a path: as it is, or else the pattern that it matched."""
+    pattern, path = (
+        each.replace("/v1/capsules", "/v1/sandboxes", 1)
+        for each in (route_of(scope) or "", scope["path"])
+    )
+    # `/v1/sandboxes/stats` looks like a sandbox to other methods than its own.
+    return path if path in _PATHS else pattern
 
 
 def route_of(scope: Scope) -> str | None:

@@ -52,6 +52,7 @@ __all__ = [
     "IdempotencyKeyUsedError",
     "InvalidRequestError",
     "InvalidStateError",
+    "NameReservedError",
     "NoHostsAvailableError",
     "NoSpaceError",
     "NoTeamError",
@@ -131,6 +132,12 @@ class AlreadyExistsError(ServiceError):
     """The name is taken."""
 
     code = "already_exists"
+
+
+class NameReservedError(ServiceError):
+    """The name is the server's own."""
+
+    code = "name_reserved"
 
 
 class ConflictError(ServiceError):

@@ -14,7 +14,13 @@ from sandlot.server.store.records import SnapshotRecord
 from sandlot.server.store.setups import Setup
 
 from .captures import capture, drop
-from .errors import AlreadyExistsError, ForbiddenError, InvalidRequestError, NotFoundError
+from .errors import (
+    AlreadyExistsError,
+    ForbiddenError,
+    InvalidRequestError,
+    NameReservedError,
+    NotFoundError,
+)
 from .events import Event, Events, Resource
 from .live import LiveSandbox
 from .principals import DEFAULT_TEAM
@@ -85,7 +91,7 @@ class Snapshots:
         """
         name = f"template-{secrets.token_hex(4)}" if name is None else name
         if self._is_base(name) or await self._rows.find_platform(name) is not None:
-            raise AlreadyExistsError(f"{name!r} is a template of this server: use another name.")
+            raise NameReservedError(f"{name!r} is a template of this server: use another name.")
         taken = await self._rows.find(team_id, name) is not None
         if taken and not overwrite:
             raise _taken(name)
