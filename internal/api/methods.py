@@ -68,6 +68,7 @@ ARGUMENTS: Mapping[str, Any] = {
     "role": "admin",
     "sandbox_id": SANDBOX,
     "sandbox_ids": [SANDBOX],
+    "selector": "proc-0d6mbv0q",
     "stream": [b"data"],
     "tag": "gpu",
     "team_id": "team-0d6mbv0qsirzq3cwfa3xcpzsm",
@@ -118,6 +119,7 @@ LOCAL = {
     "sandbox.isolation",
     "sandbox.metadata",
     "sandbox.name",
+    "sandbox.processes",
     "sandbox.proxy",
     "sandbox.status",
     "sandbox.template",
@@ -238,6 +240,7 @@ def surface(client: Client) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"client.{name}", functools.partial(getattr, client, name)
     yield "sandbox", lambda: client.sandboxes.get(SANDBOX)
     yield "sandbox.files", lambda: client.sandboxes.get(SANDBOX).files
+    yield "sandbox.processes", lambda: client.sandboxes.get(SANDBOX).processes
     yield "sandbox.code", lambda: client.sandboxes.get(SANDBOX).code
     yield "context", lambda: client.sandboxes.get(SANDBOX).code.context()
 
