@@ -91,10 +91,14 @@ LATER: Mapping[str, list[str]] = {
     "sandbox.code.interrupt": [PORT],
     "sandbox.code.restart": [PORT],
     "client.sandboxes.connect": ["GET /v1/sandboxes", "POST /v1/sandboxes/{id}/resume"],
+    "sandbox.spawn": [
+        "GET /v1/sandboxes/{id}/processes/{selector}/stream",
+        "DELETE /v1/sandboxes/{id}/processes/{selector}",
+    ],
     "sandbox.exec": ["GET /v1/sandboxes/{id}/exec/stream"],
 }
 """What some methods ask only in cases that there are not here: a name instead of an id, a sandbox
-that is paused, somebody who listens to output, a kernel that there is already."""
+that is paused, somebody who listens to output, a kernel that there is already, a process."""
 
 LOCAL = {
     "client.base_url",
