@@ -35,6 +35,7 @@ from sandlot import (
     StreamErrorEvent,
     StreamEvent,
     StreamExitEvent,
+    StreamGapEvent,
     StreamStartEvent,
     StreamStderrEvent,
     StreamStdoutEvent,
@@ -128,6 +129,8 @@ def told(event: StreamEvent) -> str:
             assert_type(signal, str | None)
         case StreamErrorEvent(data=reason):
             return reason
+        case StreamGapEvent(stream, lost):
+            assert_type((stream, lost), tuple[str, int])
     return ""
 
 
