@@ -15,6 +15,7 @@ from sandlot import (
     StreamExitEvent,
     StreamGapEvent,
     StreamStartEvent,
+    StreamStderrEvent,
     StreamStdoutEvent,
 )
 from tests.live.world import Live, eventually, marker, running
@@ -64,6 +65,32 @@ async def test_started_by_one_client_and_found_by_another(live: Live) -> None:
         with pytest.raises(NotFoundError):
             await box.processes.get("nothing")
         await box.destroy()
+
+
+async def test_following_from_now_on(live: Live) -> None:
+    line = (
+        "echo past; echo past >&2; while [ ! -e go ]; do sleep 0.02; done; echo now; echo now >&2;"
+        " yes 123456789 | head -c 3000000"
+    )
+    async with live.box() as box:
+        process = await box.spawn(line)
+        async with process.stream() as stream:
+            async for event in stream:
+                if isinstance(event, StreamStderrEvent):
+                    break
+        async with process.stream(past=False) as stream:
+            assert await anext(aiter(stream)) == StreamStartEvent(process.pid)
+            await box.upload("go", b"")
+            events = [event async for event in stream]
+        missing = sum(event.missing for event in events if isinstance(event, StreamGapEvent))
+        assert missing + len(stdout(events)) == len("now\n") + 3_000_000
+        assert [e.data for e in events if isinstance(e, StreamStderrEvent)] == ["now\n"]
+        assert events[-1] == StreamExitEvent(0)
+        async with process.stream(past=False) as stream:
+            assert [event async for event in stream] == [
+                StreamStartEvent(process.pid),
+                StreamExitEvent(0),
+            ]
 
 
 async def test_signals_floods_and_the_end_of_the_sandbox(live: Live) -> None:

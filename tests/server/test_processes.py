@@ -173,7 +173,7 @@ def test_bad_questions(common: Box, client: httpx.Client) -> None:
     assert response.status_code == 400
 
 
-def test_old_output_is_dropped_and_said_to_be(common: Box) -> None:
+def test_old_output_is_dropped_and_said_to_be(common: Box, contract: Contract) -> None:
     spawn(common, "yes 123456789 | head -c 4000000; exec sleep 1000", tag="flood")
     with following(common, "flood", "?stdout=0") as connection:
         found: list[dict[str, Any]] = []
@@ -196,6 +196,15 @@ def test_old_output_is_dropped_and_said_to_be(common: Box) -> None:
     with following(common, "flood") as connection:
         assert kill(common, "flood").status_code == 204
         assert [event["type"] for event in events(connection)] == ["start", "exit"]
+    # Frames have offsets, so that those who speak in them are told where they begin.
+    with following(common, "flood", binary=True) as connection:
+        talk = Talk(connection, contract)
+        said = [talk.next() for _ in range(4)]
+    assert [kind for kind, _ in said] == ["start", "gap", "gap", "exit"]
+    assert [(said[at][1]["stream"], said[at][1]["offset"]) for at in (1, 2)] == [
+        ("stdout", 4_000_000),
+        ("stderr", 0),
+    ]
 
 
 def reached(found: list[dict[str, Any]]) -> int:

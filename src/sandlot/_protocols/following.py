@@ -7,16 +7,21 @@ from .hearing import Hearing, Message
 
 
 class Following(Hearing):
-    """Listens, and can go on listening over another connection; performs no I/O."""
+    """Listens, and can go on listening over another connection; performs no I/O.
 
-    def __init__(self) -> None:
+    Args:
+        past: Whether it begins with the first output. If not, the server says where it begins.
+    """
+
+    def __init__(self, *, past: bool) -> None:
         super().__init__(framed=True)
         self._returning = False
+        self._unplaced = set[str]() if past else {"stdout", "stderr"}
 
     @property
-    def offsets(self) -> tuple[int, int]:
-        """Bytes of standard output and standard error that have come."""
-        return self._stdout.received, self._stderr.received
+    def offsets(self) -> tuple[int, int] | None:
+        """Where to go on in standard output and standard error; None if that is not known yet."""
+        return None if self._unplaced else (self._stdout.received, self._stderr.received)
 
     def outgoing(self) -> Message | None:
         """Return None: there is nothing to say."""
@@ -41,6 +46,12 @@ class Following(Hearing):
                 raise ValueError("that is another process")
             return
         super()._begin(pid, fields)
+
+    def _skip(self, stream: str, offset: int) -> None:
+        super()._skip(stream, offset)
+        if stream in self._unplaced:  # nothing is missing: this is where it begins
+            self._unplaced.remove(stream)
+            _ = self.events.pop()
 
     def _where(self) -> str:
         return "while the process was followed; it may run on"

@@ -33,7 +33,7 @@ class ProcessStream:
         self._selector = selector
         self._from = (0, 0) if past else None
         self._line = Line(transport)
-        self._talk = Following()
+        self._talk = Following(past=past)
 
     def wait(
         self,
@@ -129,7 +129,7 @@ class AsyncProcessStream:
         self._selector = selector
         self._from = (0, 0) if past else None
         self._line = AsyncLine(transport)
-        self._talk = Following()
+        self._talk = Following(past=past)
 
     async def wait(
         self,

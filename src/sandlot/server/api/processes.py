@@ -16,6 +16,7 @@ from sandlot.server.engine.base import Stream
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError, ServiceError
 from sandlot.server.services.jobs import Job, JobRecord
+from sandlot.server.services.tapes import Gap
 
 from .admission import Admission, admit
 from .bodies import reply
@@ -73,7 +74,11 @@ async def stream_process(
                 with live.active():
                     start = ExecStreamEvent(type="start", pid=job.execution.pid, tag=job.tag)
                     await websocket.send(wire.event(start))
-                    output = send_output(websocket, wire, job, reader, gaps=offsets is not None)
+                    if binary and offsets is None:  # frames have offsets: say where they begin
+                        for stream, offset in reader.seen.items():
+                            await websocket.send(*wire.gap(Gap(stream, offset)))
+                    gaps = binary or offsets is not None
+                    output = send_output(websocket, wire, job, reader, gaps=gaps)
                     await race(output, _ignore(websocket))
             finally:
                 job.tape.leave(reader)
