@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import stat
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +167,37 @@ def large_directory() -> bytes:
     return bytes(end)
 
 
+def large_directory_in_64_bits() -> bytes:
+    """A zip archive with a comment so long that what is before the end is easily overlooked."""
+    data = zipped(("a", b"x"))
+    body, end = data[:-22], data[-22:-2]
+    directory = int.from_bytes(end[12:16], "little")
+    more = struct.pack(
+        "<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, directory, len(body) - directory
+    )
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, len(body), 1)
+    return body + more + locator + end + b"\xff\xff" + b"x" * 0xFFFF
+
+
+def before_the_beginning() -> bytes:
+    """A zip archive whose end says that its directory comes later than it does."""
+    data = bytearray(zipped(("a", b"x")))
+    data[-6:-2] = (int.from_bytes(data[-6:-2], "little") + 100).to_bytes(4, "little")
+    return bytes(data)
+
+
+def common_header(keys: int, members: int) -> bytes:
+    """A tar archive whose members have many attributes in common, which take nearly no room."""
+    headers = {f"a{number}": "b" for number in range(keys)}
+    packed = io.BytesIO()
+    with tarfile.open(
+        fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, pax_headers=headers
+    ) as archive:
+        for number in range(members):
+            archive.addfile(tarfile.TarInfo(f"f{number}"))
+    return packed.getvalue()
+
+
 def encrypted() -> bytes:
     data = bytearray(zipped(("a", b"x")))
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -250,6 +283,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "encrypted": (encrypted, "encrypted"),
     "bzip2 in a zip": (lambda: zipped(("a", b"x"), method=zipfile.ZIP_BZIP2), "another method"),
     "large directory": (large_directory, "more entries"),
+    "large directory in 64 bits": (large_directory_in_64_bits, "more entries"),
+    "before the beginning": (before_the_beginning, "damaged"),
+    "many attributes": (lambda: common_header(2000, 1), "attributes"),
 }
 
 
@@ -275,6 +311,26 @@ def test_entries_have_a_bound() -> None:
         _ = tree.take(str(number), "file", mode=0o644)
     with pytest.raises(InvalidRequestError, match="more than 50000 entries"):
         _ = tree.take("more", "file", mode=0o644)
+
+
+def test_directories_that_come_again_and_again_are_entries_too() -> None:
+    tree = Tree(1 << 30)
+    for _ in range(50_000):
+        assert tree.take(".", "directory", mode=0o755) is None
+    with pytest.raises(InvalidRequestError, match="more than 50000 entries"):
+        _ = tree.take(".", "directory", mode=0o755)
+
+
+def test_headers_are_not_kept(tmp_path: Path) -> None:
+    data = gzip.compress(
+        tar(*(member(f"f{n}", pax_headers={"comment": f"{n}" + "x" * 100_000}) for n in range(200)))
+    )
+    tracemalloc.start()
+    try:
+        assert len(rewritten(data, tmp_path)[0]) == 200
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

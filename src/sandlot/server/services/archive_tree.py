@@ -79,6 +79,7 @@ class Tree:
 
     def __init__(self, packed: int) -> None:
         self._kinds = dict[str, Kind]()
+        self._taken = 0
         self._allowance = Allowance(packed)
 
     def take(
@@ -89,6 +90,9 @@ class Tree:
         Raises:
             InvalidRequestError: It may not be there.
         """
+        self._taken += 1
+        if self._taken > _MOST_ENTRIES:  # also of what is there already: it is kept by who reads
+            raise _too_many()
         parts = _parts(name)
         clean = "/".join(parts)
         for end in range(1, len(parts)):
@@ -116,8 +120,12 @@ class Tree:
 
     def _add(self, name: str, kind: Kind) -> None:
         if len(self._kinds) >= _MOST_ENTRIES:
-            raise InvalidRequestError(f"archive: has more than {_MOST_ENTRIES} entries.")
+            raise _too_many()
         self._kinds[name] = kind
+
+
+def _too_many() -> InvalidRequestError:
+    return InvalidRequestError(f"archive: has more than {_MOST_ENTRIES} entries.")
 
 
 def refuse(name: str, problem: str) -> InvalidRequestError:

@@ -35,12 +35,15 @@ _MOST_OF_A_HEADER = 1 << 20
 _DIRECTORY_END = b"PK\x05\x06"
 _DIRECTORY_END_SIZE = 22
 _ZIP64 = b"PK\x06\x07"
+_ZIP64_SIZE = 20
 _LONGEST_COMMENT = 0xFFFF
 _LONGEST_LINK = 1024
 _MOST_OF_A_DIRECTORY = 8 << 20
 """Bytes of the directory of a zip archive; entries take 46 and their names, at least."""
 _HEADERS = 64 << 20
 """Bytes that headers of a tar archive may take, beside the files."""
+_MOST_ATTRIBUTES = 1000
+"""Of one entry of a tar archive; the library copies those that all have for each of them."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (
     tarfile.TarError,
@@ -199,7 +202,11 @@ def _read_tar(plain: IO[bytes], tree: Tree, writer: _Writer) -> None:
     with tarfile.open(fileobj=wary, mode="r:", encoding="utf-8") as tar:
         while (info := tar.next()) is not None:
             wary.expect(header=False)
+            if len(info.pax_headers) > _MOST_ATTRIBUTES:
+                raise refuse(info.name, "has too many attributes")
             _copy_member(tar, info, known, tree, writer)
+            # The library keeps all entries, and any of these may be as long as a header.
+            info.pax_headers, info.linkname, info.uname, info.gname = {}, "", "", ""
             wary.expect(header=True)
         _check_end(plain, tar.offset)
 
@@ -257,6 +264,8 @@ def _read_zip(packed: IO[bytes], tree: Tree, writer: _Writer) -> None:
                 raise refuse(
                     info.filename, "is encrypted, or packed by another method than deflate"
                 )
+            if info.header_offset < 0:
+                raise zipfile.BadZipFile("an entry begins before the archive")
             time = _time_of(info)
             if info.is_dir():
                 entry = tree.take(info.filename, "directory", mode=mode or 0o755, time=time)
@@ -289,14 +298,14 @@ def _copy_zipped_link(
 def _check_directory(packed: IO[bytes]) -> None:
     """Check that the directory of a zip archive is not too large to be read into memory."""
     end = packed.seek(0, os.SEEK_END)
-    start = max(0, end - _DIRECTORY_END_SIZE - _LONGEST_COMMENT)
+    start = max(0, end - _ZIP64_SIZE - _DIRECTORY_END_SIZE - _LONGEST_COMMENT)
     _ = packed.seek(start)
     tail = packed.read()
     at = tail.rfind(_DIRECTORY_END)
     if at < 0 or len(tail) - at < _DIRECTORY_END_SIZE:
         raise zipfile.BadZipFile("there is no directory")
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if size > _MOST_OF_A_DIRECTORY or tail[max(0, at - 20) : at].startswith(_ZIP64):
+    if size > _MOST_OF_A_DIRECTORY or tail[max(0, at - _ZIP64_SIZE) : at].startswith(_ZIP64):
         raise InvalidRequestError("archive: has more entries than a zip archive may have here.")
     _ = packed.seek(0)
 
