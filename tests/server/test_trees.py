@@ -419,3 +419,14 @@ def test_an_upload_that_breaks_off_leaves_no_part_of_a_file(
 def seen(box: Box, path: str) -> list[dict[str, Any]]:
     response = box.post("/files/list", path=path)
     return response.json()["entries"] if response.status_code == 200 else []
+
+
+def test_nobody_reads_on_when_who_downloads_has_hung_up(server: ServerProcess, box: Box) -> None:
+    assert box.sh("mkdir d; for n in $(seq 999); do truncate -s 500M d/$n; done")["exit_code"] == 0
+    headers = {"X-Request-Id": "hung-up"}
+    with box.client.stream(
+        "POST", box.url("/files/archive"), json={"path": "d"}, headers=headers
+    ) as response:
+        assert next(response.iter_raw())
+    line = server.wait_for(lambda line: line.get("request_id") == "hung-up")
+    assert line["outcome"] == "disconnected"

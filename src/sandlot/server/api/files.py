@@ -15,6 +15,7 @@ from sandlot.server.services.files import Download, open_download
 
 from .bodies import read_json
 from .context import Plane, RunningSandbox
+from .disconnects import while_connected
 from .paths import wanted_path
 from .uploads import receive_file
 
@@ -60,10 +61,15 @@ class FileResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them."""
         async with self._opening as download:
-            await _send_file(download, self.media_type or "", send)
+            # Nobody else notices that the client has gone: sending then does nothing, at no cost,
+            # and what comes out of a sandbox may have no end, or stop coming.
+            sending = _send_file(download, self.media_type or "", send)
+            await while_connected(Request(scope, receive), sending)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _send_file(download: Download, media_type: str, send: Send) -> None:
+    """Send all of a response but its end."""
     piece = await download.read()  # before the response starts: it may fail
     left = download.size or None  # files that do not know their size say 0
     headers = [(b"content-type", media_type.encode())]
@@ -81,4 +87,3 @@ async def _send_file(download: Download, media_type: str, send: Send) -> None:
     if left:
         # The connection ends without the proper end of the body, which is how the client knows.
         raise AgentError("The file became shorter while it was read.")
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
