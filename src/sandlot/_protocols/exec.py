@@ -129,6 +129,8 @@ class ExecConversation(Hearing):
             super()._begin(pid, fields)
             return
         self._returning = False
+        if pid != self.pid:
+            raise ValueError("that is another process")
         self._send_again(fields.whole("offset"))
         if self._stopped:
             self._say({"type": "stop"})

@@ -107,7 +107,9 @@ class TerminalConversation:
     # What the server says
 
     def receive(self, message: Message) -> None:
-        """Read a message."""
+        """Read a message; after the end there is none to read."""
+        if self.has_ended():
+            return
         try:
             self._receive(Fields(json.loads(message)))
         except (ValueError, binascii.Error) as exc:
@@ -118,9 +120,7 @@ class TerminalConversation:
     def _receive(self, fields: Fields) -> None:
         match fields.text("type"):
             case "started":
-                self._began = True
-                self.tag, self.pid = fields.text("tag"), fields.whole("pid")
-                self._offset = fields.maybe_whole("offset")
+                self._begin(fields)
             case "output":
                 # Original servers leave out `data` when it is empty (wrenn: omitempty).
                 data = base64.b64decode(fields.maybe_text("data") or "", validate=True)
@@ -128,9 +128,7 @@ class TerminalConversation:
                 if data:
                     self._pieces.append(data)
             case "gap":
-                offset = fields.whole("offset")
-                self.missed += offset - (self._offset or 0)
-                self._offset = offset
+                self._skip(fields.whole("offset"))
             case "exit":
                 self.exit_code = fields.whole("exit_code")
                 self.signal = fields.maybe_text("signal")
@@ -138,6 +136,21 @@ class TerminalConversation:
                 self.error = self._failure(fields)
             case _:
                 pass  # a ping, or of a later version
+
+    def _begin(self, fields: Fields) -> None:
+        tag, pid = fields.text("tag"), fields.whole("pid")
+        offset = fields.maybe_whole("offset")
+        if self._began and (tag, pid, offset) != (self.tag, self.pid, self._offset):
+            raise ValueError(f"that is not {self.tag}, process {self.pid}, byte {self._offset}")
+        self._began = True
+        self.tag, self.pid, self._offset = tag, pid, offset
+
+    def _skip(self, offset: int) -> None:
+        missing = offset - (self._offset or 0)
+        if missing < 0:
+            raise ValueError(f"back from {self._offset} to {offset}")
+        self.missed += missing
+        self._offset = offset
 
     def _count(self, size: int) -> None:
         if self._offset is not None:
