@@ -152,12 +152,15 @@ class _Conversation:
     async def _serve(self, job: Job, seat: asyncio.Future[None]) -> None:
         assert job.reader is not None
         output = send_output(self._websocket, self._wire, job, job.reader)
-        await race(output, self._listen(job), self._acknowledge(job), _ousted(seat))
+        await race(output, self._listen(job, seat), self._acknowledge(job), _ousted(seat))
 
-    async def _listen(self, job: Job) -> None:
-        """Take messages until the client leaves."""
+    async def _listen(self, job: Job, seat: asyncio.Future[None]) -> None:
+        """Take messages until the client leaves, or has come back over another connection."""
         while True:
-            match self._wire.parse(await receive(self._websocket)):
+            message = await receive(self._websocket)
+            if seat.done():
+                return  # it was told how much had come: what is late would be too much
+            match self._wire.parse(message):
                 case Stdin(offset, data):
                     job.input.put(offset, data)
                 case Control("stop"):

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _TYPED = 64 << 10
 _MOST_RUNNING = 256
 _MOST_ENDED = 32
+_MOST_AWAITED = 64
+"""Commands of a sandbox that have ended, and whose clients may come back for their output."""
 
 
 class Job:
@@ -124,12 +126,15 @@ class Job:
         Raises:
             InvalidRequestError: That cannot be.
         """
-        reader = self.reader
-        assert reader is not None
+        before = self.reader
+        assert before is not None
         for stream, offset in offsets.items():
-            if not reader.done[stream] <= offset <= reader.seen[stream]:
+            if not before.done[stream] <= offset <= before.seen[stream]:
                 raise InvalidRequestError(f"{stream}: that many bytes were not sent, or are gone.")
-        reader.rewind(offsets)
+        # A reader of its own: the connection before may read on until it is told.
+        self.reader = self.tape.reader(offsets, hold=True)
+        self.reader.acknowledges = before.acknowledges
+        self.tape.leave(before)
 
     def sit_down(self) -> asyncio.Future[None]:
         """Return what is done as soon as somebody else follows it in one's place."""
@@ -146,6 +151,11 @@ class Job:
         """Have something done unless somebody takes one's place within so many seconds."""
         if self._seat is seat:
             self._patience = self._loop.call_later(patience, give_up)
+
+    def expect_nobody(self) -> None:
+        """Wait no more for somebody to take one's place."""
+        if self._patience is not None:
+            self._patience.cancel()
 
     async def wait(self) -> CommandEnd:
         """Wait for its end.
@@ -297,7 +307,8 @@ class Jobs:
         def end() -> None:
             _ = self._tasks.start(self.end(sandbox_id, job))
 
-        job.stand_up(seat, wait, end)
+        known = self._running.get(sandbox_id, {}).get(job.tag) is job
+        job.stand_up(seat, wait if known else 0.0, end)
 
     async def end(self, sandbox_id: str, job: Job) -> None:
         """Kill a command that nobody will come back to, if it still runs, and forget it."""
@@ -336,6 +347,7 @@ class Jobs:
     async def forget_sandbox(self, sandbox_id: str) -> None:
         """Forget the jobs of a sandbox that is gone."""
         for job in self._running.pop(sandbox_id, {}).values():
+            job.expect_nobody()
             self._shelf.remove(job.tape)
         for job in self._ended.pop(sandbox_id, ()):
             self._shelf.remove(job.tape)
@@ -351,7 +363,11 @@ class Jobs:
         if running.get(job.tag) is not job:
             return
         if job.kind == "command":
-            return  # whoever follows it says when it can be forgotten
+            # Whoever follows it says when it can be forgotten, but only so many are kept.
+            awaited = [each for each in running.values() if each.kind == "command" and each.ended]
+            for each in awaited[:-_MOST_AWAITED]:
+                self._drop(sandbox_id, each)
+            return
         del running[job.tag]
         ended = self._ended.setdefault(sandbox_id, deque())
         ended.append(job)
@@ -366,6 +382,7 @@ class Jobs:
         running = self._running.get(sandbox_id, {})
         if running.get(job.tag) is job:
             del running[job.tag]
+        job.expect_nobody()
         self._shelf.remove(job.tape)
 
 

@@ -246,13 +246,6 @@ class Reader:
             self.done[stream] = min(max(offset, self.done[stream]), self.seen[stream])
         self._tape.make_way()
 
-    def rewind(self, offsets: Mapping[Stream, int]) -> None:
-        """Go to these offsets, which come after what was acknowledged."""
-        self._index = 0
-        self.seen = dict(offsets)
-        self.done = dict(offsets)
-        self._tape.make_way()
-
     async def read(self) -> Piece | Gap | None:
         """Return what comes next, None after the end."""
         if not self.acknowledges:
