@@ -128,6 +128,38 @@ async def test_killed_while_a_stream_is_read(colour: Colour, tmp_path: Path) -> 
     await store_tells_the_truth(colour, tmp_path, box.id)
 
 
+async def test_killed_while_a_process_and_a_terminal_are_followed(
+    colour: Colour, tmp_path: Path
+) -> None:
+    marks = [marker(), marker()]
+    async with own(colour, tmp_path) as life:
+        box = await life.client.sandboxes.create()
+        process = await box.spawn(f"echo kept; exec sleep {marks[0]}")
+        stream = process.stream()
+        async for event in stream:
+            if isinstance(event, StreamStdoutEvent):
+                break
+        terminal = box.pty(f"echo seen; exec sleep {marks[1]}")
+        seen = b""
+        async for data in terminal:
+            seen += data
+            if b"seen" in seen:
+                break
+        life.kill()
+        async with asyncio.timeout(10):  # there is nothing to come back to
+            for task in (collect(stream), collect(terminal), awaited(terminal.wait())):
+                error = await failure(asyncio.ensure_future(task))
+                assert isinstance(error, StreamClosedError)
+                assert "may run on" in str(error)
+                tells_the_truth(error)
+        await life.is_gone()
+        assert not any(running(mark) for mark in marks)
+        for task in (collect(process.stream()), collect(box.pty("true"))):
+            error = await failure(asyncio.ensure_future(task))
+            assert error.outcome == "not_started"
+    await store_tells_the_truth(colour, tmp_path, box.id)
+
+
 async def test_killed_while_callbacks_are_called(colour: Colour, tmp_path: Path) -> None:
     mark = marker()
     async with own(colour, tmp_path) as life:
