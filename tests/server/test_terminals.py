@@ -12,6 +12,7 @@ import psutil
 import pytest
 from contract import Contract
 from harness import PATIENCE, Box, ServerProcess, eventually
+from people import People
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import ClientConnection, connect
 
@@ -59,10 +60,12 @@ class Seat:
 @contextlib.contextmanager
 def seat(box: Box, contract: Contract, **options: Any) -> Iterator[Seat]:
     base = str(box.client.base_url).rstrip("/").replace("http", "ws", 1)
-    headers = {"X-API-Key": box.client.headers["X-API-Key"]}
+    headers = options.pop("headers", None)
+    if headers is None:
+        headers = {"X-API-Key": box.client.headers["X-API-Key"]}
     with connect(
         base + box.url("/pty"),
-        additional_headers=options.pop("headers", headers),
+        additional_headers=headers,
         compression=None,
         max_size=None,
         proxy=None,
@@ -204,6 +207,32 @@ def test_without_a_credential(common: Box, contract: Contract) -> None:
         nobody.tell("auth", token="x.y.z")
         (event,) = nobody.rest()
         assert (event["code"], event["fatal"]) == ("unauthorized", True)
+
+
+def test_who_says_who_they_are_in_the_first_message(
+    start: Callable[..., ServerProcess], contract: Contract
+) -> None:
+    people = People(start(signup="open"), contract)
+    owner, stranger = people.sign_up(), people.sign_up()
+    with contextlib.closing(people):
+        made = owner.client.post("/v1/sandboxes", json={})
+        assert made.status_code == 201, made.text
+        box = Box(owner.client, made.json()["id"])
+        with seat(box, contract, headers={}) as late:
+            late.tell("auth", token=owner.token)
+            late.tell("start", cmd="sh", args=["-c", "echo $((40+2)); read line"], tag="late")
+            assert late.next()["type"] == "started"
+            late.until("42\r\n")
+            with seat(box, contract, headers={}) as other:
+                other.tell("auth", token=stranger.token)
+                other.tell("connect", tag="late", scrollback=True)
+                assert [event.get("code") for event in other.rest()] == ["not_found"]
+            late.type("x\n")
+            events = late.rest()
+            assert events[-1] == {"type": "exit", "exit_code": 0}
+            assert owner.token not in str(events)
+        log = owner.client.get("/v1/audit-logs").json()
+        assert owner.token not in str(log)
 
 
 def test_who_reads_nothing_is_not_waited_for(
