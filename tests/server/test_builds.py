@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 from contract import Contract
 from harness import ServerProcess, client_of, eventually
+
+from sandlot.server.ids import new_id
+from sandlot.server.services.builds import Builds
+from sandlot.server.services.errors import NotFoundError
+from sandlot.server.store.builds import BuildRecord
+from sandlot.server.store.memory_builds import MemoryBuilds
 
 NO_BUILD = "bld-" + "0" * 25
 START = {"api_key_scopes": "all", "max_build_archive_bytes": "20000"}
@@ -125,3 +134,54 @@ def test_what_waits_outlives_the_server(
         assert "later" in names
         rows = client.get("/v1/admin/builds").json()
         assert [each["id"] for each in rows] == [stopped, waiting, *reversed(running)]
+
+
+def test_what_programs_say_fits_into_every_database(
+    start: Callable[..., ServerProcess], contract: Contract
+) -> None:
+    line = r"printf 'a\0b'; exit 1"
+    with client_of(start(**START), contract) as client:
+        for build in (
+            create(client, "said", f"RUN {line}"),
+            create(client, "checked", "RUN true", healthcheck=f"--retries=1 {line}"),
+        ):
+            assert "a\N{REPLACEMENT CHARACTER}b" in ended(client, build.json()["id"])["error"]
+            assert "\0" not in ended(client, build.json()["id"])["error"]
+
+
+class _Elsewhere:
+    """Sandboxes and snapshots of a server that never gets so far."""
+
+    async def starting_point(self, *_what: object) -> None:
+        _ = await asyncio.Event().wait()
+
+    async def destroy(self, *_what: object) -> None:
+        raise NotFoundError("There is none.")
+
+
+def test_a_build_is_cancelled_before_it_has_begun(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        rows, elsewhere = MemoryBuilds(), _Elsewhere()
+        build_id = new_id("bld")
+        record = BuildRecord(
+            id=build_id,
+            team_id="team",
+            name="x",
+            base_template="minimal",
+            recipe=["RUN true"],
+            status="pending",
+            vcpus=1,
+            memory_mb=1,
+            disk_mb=1,
+            network="none",
+            created_at=datetime.now(UTC),
+            total_steps=1,
+        )
+        await rows.add(record)
+        builds: Any = Builds
+        queue: Builds = builds(rows, elsewhere, elsewhere, None, tmp_path, 60.0)
+        await queue.recover()
+        await queue.cancel(build_id)
+        assert (await queue.get(build_id)).status == "cancelled"
+
+    asyncio.run(scenario())

@@ -29,7 +29,7 @@ from .instructions import (
 )
 from .live import LiveSandbox
 from .picking import Picker, SourceError
-from .starting import Starter
+from .starting import Starter, printable
 
 __all__ = ["Building", "StepFailedError"]
 
@@ -155,7 +155,7 @@ class Building:
             yield
         except (_BadStepError, ServiceError) as error:
             exit = error.exit if isinstance(error, _BadStepError) else _NO_EXIT
-            said = self._log.tail.strip()[-_SHOWN:]
+            said = printable(self._log.tail).strip()[-_SHOWN:]
             problem = str(error).rstrip(".")
             end(exit, ok=False)
             where = f"Step {number} ({f'line {line}: ' if line else ''}{_short(text)})"

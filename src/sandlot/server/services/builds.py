@@ -230,6 +230,8 @@ class Builds:
             InvalidRequestError: It has ended already, or its template is there.
         """
         job = self._jobs.get(build_id)
+        if job is not None and job.task is not None:
+            await asyncio.sleep(0)  # a task that is cancelled before it has begun never begins
         if job is not None and not job.certain:
             job.cancelled = True
             if job.task is None:
@@ -341,12 +343,12 @@ class Builds:
     async def _finish(self, job: _Job, status: str, problem: str | None) -> None:
         """Remove what is left of a build, and only then say that it has ended."""
         job.certain = True
-        if job.record.sandbox_id is not None:
-            await self._remove_sandbox(job.record)
-        self.archive_of(job.record.id).unlink(missing_ok=True)
-        steps = len(job.log.steps)
-        job.record = replace(_ended(job.record, status, problem), current_step=steps)
         try:
+            if job.record.sandbox_id is not None:
+                await self._remove_sandbox(job.record)
+            self.archive_of(job.record.id).unlink(missing_ok=True)
+            steps = len(job.log.steps)
+            job.record = replace(_ended(job.record, status, problem), current_step=steps)
             await self._rows.save_log(job.record.id, job.log.dump())
             await self._rows.save(job.record)
         finally:

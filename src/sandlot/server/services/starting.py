@@ -18,7 +18,7 @@ from .errors import AgentError
 from .instructions import Healthcheck, parse_healthcheck
 from .live import LiveSandbox
 
-__all__ = ["Starter"]
+__all__ = ["Starter", "printable"]
 
 # The shell that waits is there to write down how the program ended.
 _LAUNCH = '(/bin/sh -c "$1"; echo $? >"/tmp/start-$2.exit") >"/tmp/start-$2.log" 2>&1 </dev/null &'
@@ -118,12 +118,18 @@ class Starter:
         return await self._commands.run(live, spec, stdin=None, max_output=_KEPT)
 
 
+def printable(text: str) -> str:
+    """Return what a program said in a form that can be kept: PostgreSQL has no NUL in texts."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def _shell(line: str) -> list[str]:
     return ["/bin/sh", "-c", line]
 
 
 def _said(result: CommandResult) -> str:
     """Return how a command ended and the end of what it said, for people."""
-    said = (result.stderr or result.stdout).decode(errors="replace").strip()[-_SHOWN:]
+    output = (result.stderr or result.stdout).decode(errors="replace")
+    said = printable(output).strip()[-_SHOWN:]
     end = "it took too long" if result.end.timed_out else f"exit code {result.end.exit_code}"
     return f"{end}{': ' if said else ''}{said}"
