@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 from contract import Contract
 from harness import ServerProcess
 from people import PASSWORD, People, Person
+
+from sandlot.server.services.principals import Principal
+from sandlot.server.services.profiles import Profiles
+from sandlot.server.store.identity_records import UserRecord
 
 NEW = "battery staple horse"
 
@@ -79,6 +88,35 @@ def test_another_password_ends_all_sessions(people: People, user: Person) -> Non
         assert error(client.get("/v1/me")) == (401, "unauthorized")
     assert error(log_in(people, user.email, PASSWORD)) == (401, "unauthorized")
     assert log_in(people, user.email, NEW).status_code == 200
+
+
+def test_who_is_kept_out_while_their_password_is_changed_stays_out() -> None:
+    class Users:
+        row = UserRecord("usr", "a@b", "Ada", datetime.now(UTC), password_hash="old")
+
+        async def get(self, _id: str) -> UserRecord:
+            return self.row
+
+        async def save(self, user: UserRecord) -> None:
+            self.row = user
+
+    class Passwords:
+        async def verify(self, *_what: object) -> bool:
+            return True
+
+        async def hash(self, _password: str) -> str:
+            users.row = replace(users.row, status="disabled", key_version=2)
+            return "new"
+
+    users = Users()
+    store: Any = SimpleNamespace(users=users, teams=None)
+    stub: Any = Passwords()
+    teams: Any = None
+    profiles = Profiles(store, teams, stub, lambda: None)
+    caller = Principal("user", user_id="usr")
+    asyncio.run(profiles.set_password(caller, PASSWORD, NEW))
+    assert (users.row.status, users.row.password_hash) == ("disabled", "new")
+    assert users.row.key_version == 3
 
 
 def test_guesses_are_limited(user: Person) -> None:

@@ -71,13 +71,12 @@ class Profiles:
         if not await self._passwords.verify(user.password_hash, current[:1024]):
             raise WrongPasswordError("The current password is wrong.")
         self._guesses.give_back(user.id)
-        await self._users.save(
-            replace(
-                user,
-                password_hash=await self._passwords.hash(chosen),
-                key_version=user.key_version + 1,
-            )
-        )
+        password_hash = await self._passwords.hash(chosen)
+        now = await self.get(caller)  # that took a while: they may have been kept out meanwhile
+        if now.password_hash != user.password_hash:
+            raise WrongPasswordError("The current password was changed meanwhile.")
+        version = now.key_version + 1
+        await self._users.save(replace(now, password_hash=password_hash, key_version=version))
         self._when_changed()
 
     async def delete(self, caller: Principal, confirmation: str) -> None:
