@@ -207,15 +207,18 @@ class Line:
     def _connect_again(self, talk: Talk) -> bool:
         assert self._back is not None
         socket = self._transport.socket(self._back(), SUBPROTOCOL)
-        with self._writing:
-            first = talk.come_back()
-            self._returning = True
-            try:
+        try:
+            with self._writing:
+                first = talk.come_back()
+                self._returning = True
                 if first is not None:
                     socket.send(first)
-            except ConnectionError:
+                self._socket = socket
+        except BaseException as exc:
+            socket.abort()
+            if isinstance(exc, ConnectionError):
                 return False
-            self._socket = socket
+            raise
         if self.closed:  # by another thread, meanwhile
             socket.abort()
         return True
@@ -375,15 +378,18 @@ class AsyncLine:
     async def _connect_again(self, talk: Talk) -> bool:
         assert self._back is not None
         socket = await self._transport.socket(self._back(), SUBPROTOCOL)
-        async with self._writing:
-            first = talk.come_back()
-            self._returning = True
-            try:
+        try:
+            async with self._writing:
+                first = talk.come_back()
+                self._returning = True
                 if first is not None:
                     await socket.send(first)
-            except ConnectionError:
+                self._socket = socket
+        except BaseException as exc:
+            socket.abort()
+            if isinstance(exc, ConnectionError):
                 return False
-            self._socket = socket
+            raise
         if self.closed:  # by another thread, meanwhile
             socket.abort()
         return True
