@@ -15,7 +15,7 @@ from harness import ServerProcess, client_of, eventually
 
 from sandlot.server.ids import new_id
 from sandlot.server.services.builds import Builds
-from sandlot.server.services.errors import NotFoundError
+from sandlot.server.services.errors import HostUnavailableError, NotFoundError
 from sandlot.server.store.builds import BuildRecord
 from sandlot.server.store.memory_builds import MemoryBuilds
 
@@ -155,33 +155,49 @@ class _Elsewhere:
     async def starting_point(self, *_what: object) -> None:
         _ = await asyncio.Event().wait()
 
-    async def destroy(self, *_what: object) -> None:
+    async def destroy(self, _team_id: str, sandbox_id: str) -> None:
+        if sandbox_id == "theirs":
+            raise HostUnavailableError("It is on another host.")
         raise NotFoundError("There is none.")
+
+
+async def recovered(place: Path, **fields: Any) -> tuple[Builds, str]:
+    """Return the builds of a server that begins with one that there was."""
+    rows, elsewhere = MemoryBuilds(), _Elsewhere()
+    record = BuildRecord(
+        id=new_id("bld"),
+        team_id="team",
+        name="x",
+        base_template="minimal",
+        recipe=["RUN true"],
+        vcpus=1,
+        memory_mb=1,
+        disk_mb=1,
+        network="none",
+        created_at=datetime.now(UTC),
+        total_steps=1,
+        **fields,
+    )
+    await rows.add(record)
+    make: Any = Builds
+    builds: Builds = make(rows, elsewhere, elsewhere, None, place, 60.0)
+    await builds.recover()
+    return builds, record.id
 
 
 def test_a_build_is_cancelled_before_it_has_begun(tmp_path: Path) -> None:
     async def scenario() -> None:
-        rows, elsewhere = MemoryBuilds(), _Elsewhere()
-        build_id = new_id("bld")
-        record = BuildRecord(
-            id=build_id,
-            team_id="team",
-            name="x",
-            base_template="minimal",
-            recipe=["RUN true"],
-            status="pending",
-            vcpus=1,
-            memory_mb=1,
-            disk_mb=1,
-            network="none",
-            created_at=datetime.now(UTC),
-            total_steps=1,
-        )
-        await rows.add(record)
-        builds: Any = Builds
-        queue: Builds = builds(rows, elsewhere, elsewhere, None, tmp_path, 60.0)
-        await queue.recover()
-        await queue.cancel(build_id)
-        assert (await queue.get(build_id)).status == "cancelled"
+        builds, build_id = await recovered(tmp_path, status="pending")
+        await builds.cancel(build_id)
+        assert (await builds.get(build_id)).status == "cancelled"
+
+    asyncio.run(scenario())
+
+
+def test_what_another_server_of_the_database_builds_is_left_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for sandbox_id, status in (("theirs", "running"), ("ours", "failed")):
+            builds, build_id = await recovered(tmp_path, status="running", sandbox_id=sandbox_id)
+            assert (await builds.get(build_id)).status == status
 
     asyncio.run(scenario())

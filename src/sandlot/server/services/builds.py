@@ -20,7 +20,13 @@ from sandlot.server.store.builds import BuildRecord, BuildRows
 from .build_log import BuildLog, Piece
 from .building import Building, StepFailedError
 from .commands import Commands
-from .errors import ConflictError, InvalidRequestError, NotFoundError, ServiceError
+from .errors import (
+    ConflictError,
+    HostUnavailableError,
+    InvalidRequestError,
+    NotFoundError,
+    ServiceError,
+)
 from .instructions import StartProgram, parse_healthcheck, parse_recipe
 from .sandboxes import NewSandbox, Sandboxes
 from .snapshots import Snapshots
@@ -117,8 +123,8 @@ class Builds:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for record in await self._rows.unfinished():
             if record.status == "running":
-                if record.sandbox_id is not None:
-                    await self._remove_sandbox(record)
+                if record.sandbox_id is not None and not await self._remove_sandbox(record):
+                    continue  # another server of this database is building it
                 await self._rows.save(_ended(record, "failed", _STOPPED))
             elif record.archive is not None and not self.archive_of(record.id).exists():
                 lost = "The files that came with it are gone: build it again."
@@ -345,7 +351,7 @@ class Builds:
         job.certain = True
         try:
             if job.record.sandbox_id is not None:
-                await self._remove_sandbox(job.record)
+                _ = await self._remove_sandbox(job.record)
             self.archive_of(job.record.id).unlink(missing_ok=True)
             steps = len(job.log.steps)
             job.record = replace(_ended(job.record, status, problem), current_step=steps)
@@ -355,14 +361,18 @@ class Builds:
             del self._jobs[job.record.id]
             job.log.close()
 
-    async def _remove_sandbox(self, record: BuildRecord) -> None:
+    async def _remove_sandbox(self, record: BuildRecord) -> bool:
+        """Remove the sandbox of a build; return False if it is on the host of another server."""
         assert record.sandbox_id is not None
         try:
             await self._sandboxes.destroy(record.team_id, record.sandbox_id)
+        except HostUnavailableError:
+            return False
         except NotFoundError:
-            return  # it was never made
+            pass  # it was never made
         except ServiceError as error:
             _log.warning("The sandbox of a build is left: %s", error, extra={"build_id": record.id})
+        return True
 
 
 def _clear(directory: Path, known: Set[Path]) -> None:
