@@ -155,6 +155,17 @@ async def test_descriptors_that_nobody_wanted() -> None:
         await client.wait_ready()
 
 
+async def test_descriptors_with_what_was_started() -> None:
+    async with agent() as (client, theirs):
+        starting = asyncio.create_task(LocalProcess.start(client, Command(["x"]), {}, None))
+        await asyncio.sleep(0)
+        fds = two_files()
+        wire.send(theirs, {"request": 1, "pid": 2}, fds)
+        wire.close_all(fds)
+        process = await starting
+        await process.close()
+
+
 @pytest.mark.parametrize("pid", ["many", 0, -1, 2**31, None])
 async def test_program_without_a_pid(pid: object) -> None:
     async with agent() as (client, theirs):

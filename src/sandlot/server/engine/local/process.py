@@ -140,6 +140,8 @@ class LocalProcess:
                 message, fds = await answer
                 if stdin is None:
                     pipes.take_terminal(fds)
+                else:
+                    wire.close_all(fds)  # there should be none
                 process = cls(agent, key, _read_pid(message), status, pipes, lasting, fate)
                 process._has_terminal = stdin is None
             except RefusedError as error:
