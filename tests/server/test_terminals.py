@@ -57,6 +57,9 @@ class Seat:
         return self.events
 
 
+STATES = "grep -h ^State: /proc/[0-9]*/status"
+
+
 @contextlib.contextmanager
 def seat(box: Box, contract: Contract, **options: Any) -> Iterator[Seat]:
     base = str(box.client.base_url).rstrip("/").replace("http", "ws", 1)
@@ -111,6 +114,8 @@ def test_a_shell_with_job_control(common: Box, contract: Contract) -> None:
         shell.until("$ ")
         shell.type("fg\n")
         shell.until("sleep 100000\r\n")
+        # The shell says so first; when it lets the program go on, that has the terminal.
+        eventually(lambda: "stopped" not in common.sh(STATES)["stdout"])
         shell.type("\x03")
         shell.until("$ ")
         shell.type("exit 7\n")
@@ -125,6 +130,7 @@ def test_a_python_prompt(common: Box, contract: Contract) -> None:
         python.type("import os; print(os.isatty(0), os.ttyname(1), 6 * 7)\n")
         python.until("True /dev/pts/")
         python.until("42\r\n")
+        python.until(">>> ")  # before that the end of the input might be thrown away
         python.type("\x04")
         assert python.rest()[-1] == {"type": "exit", "exit_code": 0}
 

@@ -11,7 +11,7 @@ import pytest
 
 from sandlot.server.engine import make_engine
 from sandlot.server.engine.base import EngineError, Exit, FileAccessError
-from sandlot.server.engine.local import engine, watchdog
+from sandlot.server.engine.local import cgroups, watchdog
 from sandlot.server.engine.local.cgroups import Place
 
 from .conftest import Box, OpenBox, read_line, spec
@@ -316,9 +316,9 @@ async def test_cgroups_that_cannot_be_entered_are_done_without(
     cpusets = Path("/sys/fs/cgroup/cpuset")
     if not os.access(cpusets / "cgroup.procs", os.W_OK):
         pytest.skip("there is no such group here")
-    find = engine.find_places
+    find = cgroups.find_places
     broken = Place(cpusets, 1, frozenset({"nothing"}))
-    monkeypatch.setattr(engine, "find_places", lambda *files: [broken, *find(*files)])
+    monkeypatch.setattr(cgroups, "find_places", lambda *files: [broken, *find(*files)])
     async with open_own() as box:
         assert (await box.run("echo", "x")).stdout == b"x\n"
         expected = "watchdog" if engine_kind == "local-bare" else "cgroup"

@@ -20,7 +20,7 @@ from sandlot.server.engine.local.records import Record, RecordError, load, save
 from .conftest import spec
 
 FULL = SandboxSpec(
-    "box-1", "minimal", 2, 128, 64, "none", {"NAME": "välue\n"}, "/tmp", "snapshot-1"
+    "box-1", "minimal", 2, 128, 64, "none", {"NAME": "välue\n"}, "/tmp", "snapshot-1", ("a", "b")
 )
 
 

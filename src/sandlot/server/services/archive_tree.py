@@ -90,6 +90,8 @@ class Tree:
         Raises:
             InvalidRequestError: It may not be there.
         """
+        if size < 0:  # newer versions of Python's library find that out themselves
+            raise refuse(name, "is damaged: it is smaller than nothing")
         self._taken += 1
         if self._taken > _MOST_ENTRIES:  # also of what is there already: it is kept by who reads
             raise _too_many()

@@ -146,4 +146,5 @@ def _spec(content: wire.Message) -> SandboxSpec:
         env=wire.text_mapping(content, "env"),
         cwd=wire.optional_text(content, "cwd"),
         snapshot=wire.optional_text(content, "snapshot"),
+        nodes=tuple(wire.strings(content, "nodes")),
     )
