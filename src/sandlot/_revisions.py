@@ -33,7 +33,7 @@ def _send(request: Request, server: Server) -> Flow[Response]:
         return (yield from exchange(there))
     response = yield from exchange(request)
     if not _is_unknown(response):
-        if response.status < 500:  # else it may be a proxy that answers
+        if response.status < 400 or (response.status < 500 and _is_json(response)):
             server.says_capsules = False
         return response
     if server.capabilities is not None or not _is_whole(request):
@@ -47,13 +47,16 @@ def _send(request: Request, server: Server) -> Flow[Response]:
 
 def _is_unknown(response: Response) -> bool:
     """Tell whether there is no such path: routers say so in plain text (wrenn: 1.1)."""
-    if response.status != 404:
-        return False
+    return response.status == 404 and not _is_json(response)
+
+
+def _is_json(response: Response) -> bool:
+    """Tell whether the server itself has answered a failure: proxies on the way send pages."""
     try:
         _ = json.loads(response.content)
     except ValueError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _is_whole(request: Request) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandlot import ConflictError, InvalidArgumentError, NotFoundError
+from sandlot import ConflictError, InvalidArgumentError, NotFoundError, SandboxStateError
 from sandlot.errors import CommandTimeoutError
 from tests.live.world import Live, eventually, marker, running
 
@@ -36,6 +36,9 @@ async def test_a_session(live: Live) -> None:
             await shell.write("\x03")
             await eventually(lambda: not running(f"sleep\0{mark}"))
             await shell.detach()
+            for act in (shell.write("lost"), shell.resize(1, 1), shell.kill()):
+                with pytest.raises(SandboxStateError, match="session was left"):
+                    await act
         (process,) = await box.processes.list()
         assert (process.tag, process.info.kind) == ("shell", "terminal")
         async with box.connect_pty("shell") as shell:
@@ -51,6 +54,9 @@ async def test_a_session(live: Live) -> None:
             assert await shell.wait() == 3
             assert shell.exit_code == 3
             assert [data async for data in shell] == []
+            with pytest.raises(SandboxStateError, match="has ended"):
+                await shell.write("lost")
+            await shell.kill()
         async with box.pty(["sleep", mark]) as shell:
             await eventually(lambda: running(f"sleep\0{mark}"))
         assert not running(f"sleep\0{mark}")

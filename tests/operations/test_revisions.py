@@ -50,7 +50,10 @@ def test_a_server_that_has_neither_is_not_remembered(play: Play) -> None:
     assert server.says_capsules is None
 
 
-@pytest.mark.parametrize("failure", [answer(b"<html></html>", 502), TransportError("lost")])
+@pytest.mark.parametrize(
+    "failure",
+    [answer(b"<html></html>", 502), answer(b"<html></html>", 401), TransportError("lost")],
+)
 def test_what_may_not_be_the_server_tells_nothing(play: Play, failure: Any) -> None:
     server = Server()
     with pytest.raises((APIError, TransportError)):

@@ -198,8 +198,9 @@ class Line:
                     return True
             except TransportError:
                 pass
-            except SandlotError:
-                return False
+            except SandlotError as exc:
+                if not exc.is_retryable:
+                    return False
             turns.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         return False
@@ -369,8 +370,9 @@ class AsyncLine:
                     return True
             except TransportError:
                 pass
-            except SandlotError:
-                return False
+            except SandlotError as exc:
+                if not exc.is_retryable:
+                    return False
             await turns.async_sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         return False

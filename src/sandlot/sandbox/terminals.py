@@ -10,7 +10,7 @@ from .._operations import arguments, commands, terminals
 from .._operations.terminals import Terminal
 from .._protocols.terminal import TerminalConversation
 from .._transport import AsyncTransport, Transport
-from ..errors import CommandTimeoutError
+from ..errors import CommandTimeoutError, SandboxStateError
 from ._line import AsyncLine, Line
 
 __all__ = ["AsyncPtySession", "PtySession"]
@@ -56,21 +56,38 @@ class PtySession:
         return self._talk.missed
 
     def write(self, data: str | bytes) -> None:
-        """Type something; control characters mean what they mean: U+0003 is Ctrl-C."""
-        self._open()
+        """Type something; control characters mean what they mean: U+0003 is Ctrl-C.
+
+        Raises:
+            SandboxStateError: The program has ended, or this session was left.
+            StreamClosedError: The connection was lost.
+        """
+        self._use()
         self._talk.type(commands.stdin_bytes(data) or b"")
         self._line.flush()
 
     def resize(self, cols: int, rows: int) -> None:
-        """Change the size of the terminal; programs in it are told (SIGWINCH)."""
+        """Change the size of the terminal; programs in it are told (SIGWINCH).
+
+        Raises:
+            SandboxStateError: The program has ended, or this session was left.
+            StreamClosedError: The connection was lost.
+        """
         wanted = terminals.size(cols, rows)
-        self._open()
+        self._use()
         self._talk.resize(*wanted)
         self._line.flush()
 
     def kill(self) -> None:
-        """Kill everything that runs in the terminal, without waiting for its end."""
-        self._open()
+        """Kill everything that runs in the terminal, without waiting for its end.
+
+        Raises:
+            SandboxStateError: This session was left.
+            StreamClosedError: The connection was lost.
+        """
+        if self._talk.exit_code is not None:
+            return
+        self._use()
         self._talk.kill()
         self._line.flush()
 
@@ -145,6 +162,16 @@ class PtySession:
             _ = self._line.pump(self._talk.has_begun)
             self._talk.check()
 
+    def _use(self) -> None:
+        """See to it that there is a program that hears what is said next."""
+        self._open()
+        if self._line.closed or self._talk.has_ended():
+            self._talk.check()
+            raise SandboxStateError(
+                "Nobody hears this any more: the program has ended, or this session was left; "
+                "`connect_pty` returns to what still runs"
+            )
+
     def _begin(self, _framed: bool) -> TerminalConversation:
         wanted = self._terminal
         if wanted.size is None:
@@ -194,21 +221,38 @@ class AsyncPtySession:
         return self._talk.missed
 
     async def write(self, data: str | bytes) -> None:
-        """Type something; control characters mean what they mean: U+0003 is Ctrl-C."""
-        await self._open()
+        """Type something; control characters mean what they mean: U+0003 is Ctrl-C.
+
+        Raises:
+            SandboxStateError: The program has ended, or this session was left.
+            StreamClosedError: The connection was lost.
+        """
+        await self._use()
         self._talk.type(commands.stdin_bytes(data) or b"")
         await self._line.flush()
 
     async def resize(self, cols: int, rows: int) -> None:
-        """Change the size of the terminal; programs in it are told (SIGWINCH)."""
+        """Change the size of the terminal; programs in it are told (SIGWINCH).
+
+        Raises:
+            SandboxStateError: The program has ended, or this session was left.
+            StreamClosedError: The connection was lost.
+        """
         wanted = terminals.size(cols, rows)
-        await self._open()
+        await self._use()
         self._talk.resize(*wanted)
         await self._line.flush()
 
     async def kill(self) -> None:
-        """Kill everything that runs in the terminal, without waiting for its end."""
-        await self._open()
+        """Kill everything that runs in the terminal, without waiting for its end.
+
+        Raises:
+            SandboxStateError: This session was left.
+            StreamClosedError: The connection was lost.
+        """
+        if self._talk.exit_code is not None:
+            return
+        await self._use()
         self._talk.kill()
         await self._line.flush()
 
@@ -282,6 +326,16 @@ class AsyncPtySession:
         if self._owned:
             _ = await self._line.pump(self._talk.has_begun)
             self._talk.check()
+
+    async def _use(self) -> None:
+        """See to it that there is a program that hears what is said next."""
+        await self._open()
+        if self._line.closed or self._talk.has_ended():
+            self._talk.check()
+            raise SandboxStateError(
+                "Nobody hears this any more: the program has ended, or this session was left; "
+                "`connect_pty` returns to what still runs"
+            )
 
     def _begin(self, _framed: bool) -> TerminalConversation:
         wanted = self._terminal

@@ -124,8 +124,8 @@ def _put(old: str, new: str) -> None:
 def _staged(old: str, new: str) -> Generator[str]:
     """Copy something to beside where it shall be; what is still there at the end is removed."""
     stage = os.path.join(os.path.dirname(new), f".{os.urandom(12).hex()}.part")
-    os.mkdir(stage, 0o700)
     try:
+        os.mkdir(stage, 0o700)
         directory, name = os.path.split(old)
         with _opened(directory) as source, _opened(stage) as target:
             copying.copy_entry(source, target, name)

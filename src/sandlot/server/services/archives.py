@@ -200,7 +200,9 @@ def _read_tar(plain: IO[bytes], tree: Tree, writer: _Writer) -> None:
     wary.expect(header=True)
     known = dict[str, tarfile.TarInfo]()
     with tarfile.open(fileobj=wary, mode="r:", encoding="utf-8") as tar:
+        read = 0
         while (info := tar.next()) is not None:
+            read = tar.offset
             wary.expect(header=False)
             if len(info.pax_headers) > _MOST_ATTRIBUTES:
                 raise refuse(info.name, "has too many attributes")
@@ -208,6 +210,8 @@ def _read_tar(plain: IO[bytes], tree: Tree, writer: _Writer) -> None:
             # The library keeps all entries, and any of these may be as long as a header.
             info.pax_headers, info.linkname, info.uname, info.gname = {}, "", "", ""
             wary.expect(header=True)
+        if tar.offset != read:
+            raise ValueError("the library has passed over an entry")
         _check_end(plain, tar.offset)
 
 
