@@ -1,4 +1,4 @@
-"""Everything this library raises.
+"""Everything this library raises; `outcome` says whether what was asked for may have happened.
 
 * SandlotError
     * ConfigurationError (ValueError)           the client was not told enough, or nonsense
@@ -40,8 +40,6 @@
             * CodeTimeoutError (TimeoutError)   it was interrupted after its time limit
             * KernelDiedError                   its kernel ended, and with it the state
             * CodeLostError (ConnectionError)   it could not be followed to its end
-
-Each says in `outcome` whether what was asked for may have happened.
 """
 
 from __future__ import annotations

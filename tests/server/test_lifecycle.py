@@ -25,7 +25,7 @@ NEED_RUNNING = [
 
 
 def test_pause_freezes_and_resume_thaws(box: Box) -> None:
-    count = "i=0; while :; do i=$((i+1)); echo $i > count; sleep 0.01; done"
+    count = "i=0; while :; do i=$((i+1)); echo $i > next; mv next count; sleep 0.01; done"
     with box.stream() as stream:
         stream.send(json.dumps({"type": "start", "cmd": "/bin/sh", "args": ["-c", count]}))
         assert json.loads(stream.recv(20))["type"] == "start"

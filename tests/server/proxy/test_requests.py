@@ -284,7 +284,8 @@ def handle(peer):
         peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
 listen(handle)
 """)
-    limits = httpx.Limits(max_connections=None)
+    # Kept connections that another thread finds closed may be closed under one that takes them.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     with program.client(limits=limits, timeout=60) as client, ThreadPoolExecutor(200) as pool:
         for _ in range(2):
             responses = list(pool.map(lambda _: client.get("/"), range(200)))

@@ -29,6 +29,7 @@ _GRACE = 1.0
 _LINGER = 0.1
 """Seconds to wait for more output after the end of a program that left something behind."""
 
+_LINGER_TOTAL = 1.0  # a busy machine takes time for each piece of what is there already
 _LINGER_POLL = 0.005
 _LINGER_BYTES = 4 << 20  # more than pipes hold: what comes after that was written later
 _GONE = "The sandbox ended while the command ran, and the command with it."
@@ -81,6 +82,7 @@ class Execution:
         self._timer = None if not timeout_sec else asyncio.create_task(self._expire(timeout_sec))
         self._reading = False
         self._waited = 0.0
+        self._ended_at = 0.0
         self._left = _LINGER_BYTES
         self._linger: asyncio.TimerHandle | None = None
         self._tasks = TaskGroup()
@@ -109,7 +111,7 @@ class Execution:
                 self._linger.cancel()
                 self._linger = None
         if piece is not None and self._exit.done():
-            self._waited += self._loop.time() - start
+            self._waited += self._loop.time() - max(start, self._ended_at)
             self._left -= len(piece.data)
             if self._left <= 0:
                 await self._discard()
@@ -200,8 +202,10 @@ class Execution:
 
     def _rearm(self) -> None:
         """Bound the waiting for output from the end of the program on."""
+        if self._exit.done() and not self._ended_at:
+            self._ended_at = self._loop.time()
         if self._reading and self._exit.done() and self._linger is None:
-            delay = max(_LINGER - self._waited, _LINGER_POLL)
+            delay = max(min(_LINGER, _LINGER_TOTAL - self._waited), _LINGER_POLL)
             self._linger = self._loop.call_later(delay, self._give_up)
 
     def _give_up(self) -> None:
