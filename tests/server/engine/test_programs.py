@@ -274,6 +274,19 @@ async def test_discard_lets_those_left_behind_run_on(open_box: OpenBox) -> None:
         assert await box.read("status") == b"0\n"
 
 
+async def test_what_was_written_before_is_not_discarded(open_box: OpenBox) -> None:
+    async with open_box() as box:
+        process = await box.start_shell("head -c 50000 /dev/zero; echo no >&2; sleep 600 & exit 3")
+        assert await process.wait() == Exit(3)
+        await process.discard()
+        written = {"stdout": 0, "stderr": 0}
+        while (output := await process.read()) is not None:
+            written[output.stream] += len(output.data)
+        assert written == {"stdout": 50_000, "stderr": 3}
+        await process.kill()
+        await process.close()
+
+
 DAEMON = """
 import os, time
 if os.fork() == 0:

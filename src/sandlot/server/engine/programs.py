@@ -124,7 +124,7 @@ class Process(Protocol):
     async def discard(self) -> None:
         """Throw away all further output: processes left behind never block or fail on it.
 
-        A terminal is hung up.
+        What was written before can still be read. A terminal is hung up.
         """
         ...
 

@@ -29,7 +29,6 @@ _GRACE = 1.0
 _LINGER = 0.1
 """Seconds to wait for more output after the end of a program that left something behind."""
 
-_LINGER_TOTAL = 1.0  # a busy machine takes time for each piece of what is there already
 _LINGER_POLL = 0.005
 _LINGER_BYTES = 4 << 20  # more than pipes hold: what comes after that was written later
 _GONE = "The sandbox ended while the command ran, and the command with it."
@@ -205,7 +204,7 @@ class Execution:
         if self._exit.done() and not self._ended_at:
             self._ended_at = self._loop.time()
         if self._reading and self._exit.done() and self._linger is None:
-            delay = max(min(_LINGER, _LINGER_TOTAL - self._waited), _LINGER_POLL)
+            delay = max(_LINGER - self._waited, _LINGER_POLL)
             self._linger = self._loop.call_later(delay, self._give_up)
 
     def _give_up(self) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import termios
+from collections import deque
 from collections.abc import Mapping
 
 from sandlot.server.engine.base import (
@@ -30,6 +31,7 @@ __all__ = ["LocalProcess"]
 
 _TERMINAL_ENV = {"TERM": "xterm-256color"}
 _MOST = 65535  # columns or rows: struct winsize has 16 bits for each
+_MOST_REST = 2 << 20  # fs.pipe-max-size of both streams, as most kernels have it; see pipe(7)
 _TURNS = 16  # reads in a row before others on the event loop get their turn
 
 
@@ -57,6 +59,7 @@ class LocalProcess:
         self._lasting = lasting
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
+        self._rest = deque[Output]()
         self._turns = 0
         self._loop = asyncio.get_running_loop()
 
@@ -171,12 +174,16 @@ class LocalProcess:
         self._turns += 1
         if self._turns % _TURNS == 0:
             await asyncio.sleep(0)
+        if self._rest:
+            return self._rest.popleft()
         while self._outputs:
             output = self._read_now()
             if output is not None:
                 return output
             if self._outputs:
                 await self._wait_readable()
+        if self._rest:
+            return self._rest.popleft()
         if self._agent.gone and not self._ended:
             raise SandboxGoneError("the sandbox has died")
         return None
@@ -231,6 +238,7 @@ class LocalProcess:
 
     async def discard(self) -> None:
         """Have all further output thrown away, inside of the sandbox."""
+        self._read_rest()
         outputs, self._outputs = self._outputs, {}
         self._stop_reading(outputs)
         if self._has_terminal:
@@ -242,6 +250,7 @@ class LocalProcess:
 
     async def close(self) -> None:
         """Give up all that is held; the program is killed if it still runs."""
+        self._rest.clear()
         outputs, self._outputs = self._outputs, {}
         self._stop_reading(outputs)
         wire.close_all(outputs)
@@ -274,6 +283,13 @@ class LocalProcess:
                 return Output(stream, data)
             os.close(fd)
         return None
+
+    def _read_rest(self) -> None:
+        """Read what is in the pipes: as much as they hold, as who is left behind may write on."""
+        size = 0
+        while size < _MOST_REST and (output := self._read_now()) is not None:
+            self._rest.append(output)
+            size += len(output.data)
 
     async def _wait_readable(self) -> None:
         self._reading = self._loop.create_future()
