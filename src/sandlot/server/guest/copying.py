@@ -7,12 +7,12 @@ meanwhile: they are sealed or frozen.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import stat
-from collections.abc import Generator
+
+from .opening import opened
 
 __all__ = ["copy_entry", "copy_tree", "is_opaque", "is_whiteout", "measure", "merge_layers"]
 
@@ -77,13 +77,13 @@ class _Copy:
         mode = status.st_mode
         if stat.S_ISDIR(mode):
             os.mkdir(name, 0o700, dir_fd=target)
-            with _opened(name, _DIRECTORY, source) as old, _opened(name, _DIRECTORY, target) as new:
+            with opened(name, _DIRECTORY, source) as old, opened(name, _DIRECTORY, target) as new:
                 self.directory(old, new, f"{path}/")
             return
         if status.st_nlink > 1 and self._link(status, target, name, path):
             return
         if stat.S_ISREG(mode):
-            with _opened(name, _FILE, source) as old, _opened(name, _NEW, target, 0o600) as new:
+            with opened(name, _FILE, source) as old, opened(name, _NEW, target, 0o600) as new:
                 _copy_content(old, new, status.st_size)
                 self._finish(new, status, old)
             return
@@ -171,7 +171,7 @@ def _merge_directory(sources: list[int], target: int, name: str, bottom: bool) -
                 hides = True
                 break
         os.mkdir(name, 0o700, dir_fd=target)
-        with _opened(name, _DIRECTORY, target) as merged:
+        with opened(name, _DIRECTORY, target) as merged:
             merge_layers(found, merged, bottom=bottom or hides)
             if hides and not bottom:
                 os.setxattr(merged, _OPAQUE, _MARK)
@@ -212,7 +212,7 @@ def _add_up(directory: int, seen: set[int]) -> tuple[int, int]:
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                with _opened(entry.name, _DIRECTORY, directory) as below:
+                with opened(entry.name, _DIRECTORY, directory) as below:
                     size, count = _add_up(below, seen)
                 total += size
                 files += count
@@ -267,12 +267,3 @@ def _copy_range(old: int, new: int, start: int, size: int) -> int:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
             raise
         return os.pwrite(new, os.pread(old, min(size, _READ), start), start)
-
-
-@contextlib.contextmanager
-def _opened(name: str, flags: int, directory: int, mode: int = 0) -> Generator[int]:
-    fd = os.open(name, flags, mode, dir_fd=directory)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

@@ -10,11 +10,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import BinaryIO
 
 from . import tar
 from .files import absolute
+from .opening import opened
 from .tar import Member, TarError
 
 __all__ = ["extract", "pack"]
@@ -68,7 +69,7 @@ class _Packer:
         mode = status.st_mode
         member = Member(name, tar.FILE, mode=mode & 0o7777, modified_at=int(status.st_mtime))
         if stat.S_ISDIR(mode):
-            with _opened(text, _DIRECTORY, directory) as fd:
+            with opened(text, _DIRECTORY, directory) as fd:
                 member.name, member.kind = name + b"/", tar.DIRECTORY
                 _ = self._out.write(tar.write_header(member))
                 self.directory(fd, member.name, level + 1)
@@ -84,7 +85,7 @@ class _Packer:
                     _ = self._out.write(tar.write_header(member))
                     return
                 member.link = b""
-            with _opened(text, _FILE, directory) as fd:
+            with opened(text, _FILE, directory) as fd:
                 self._file(fd, member)
 
     def _file(self, fd: int, member: Member) -> None:
@@ -141,7 +142,7 @@ def _extract(top: int, member: Member, read: Callable[[int], bytes]) -> None:
         part = f".{os.urandom(12).hex()}.part"
         try:
             if member.kind == tar.FILE:
-                with _opened(part, _NEW, directory, 0o600) as fd:
+                with opened(part, _NEW, directory, 0o600) as fd:
                     _write(fd, member, read)
             elif member.kind == tar.SYMBOLIC_LINK:
                 _check_link(parts, member)
@@ -231,15 +232,6 @@ def _enter(top: int, parts: list[bytes], *, make: bool = True) -> int:
         os.close(fd)
         raise
     return fd
-
-
-@contextlib.contextmanager
-def _opened(name: str, flags: int, directory: int, mode: int = 0) -> Generator[int]:
-    fd = os.open(name, flags, mode, dir_fd=directory)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _show(name: bytes) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Generator
 from . import copying, removal
 from .entries import location
 from .files import absolute
+from .opening import opened
 
 __all__ = ["Trees"]
 
@@ -127,17 +128,8 @@ def _staged(old: str, new: str) -> Generator[str]:
     try:
         os.mkdir(stage, 0o700)
         directory, name = os.path.split(old)
-        with _opened(directory) as source, _opened(stage) as target:
+        with opened(directory, _DIRECTORY) as source, opened(stage, _DIRECTORY) as target:
             copying.copy_entry(source, target, name)
         yield os.path.join(stage, name)
     finally:
         removal.remove_tree(stage)
-
-
-@contextlib.contextmanager
-def _opened(directory: str) -> Generator[int]:
-    fd = os.open(directory, _DIRECTORY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
