@@ -192,7 +192,8 @@ class Hosts:
         """Give a host a tag; that it has it already is fine."""
         _ = check_tag(tag, "tag")
         record = await self._managed(caller, host_id)
-        if len(await self._rows.tags(record.id)) >= _MOST_TAGS:
+        tags = await self._rows.tags(record.id)
+        if len(tags) >= _MOST_TAGS and tag not in tags:
             raise ConflictError(f"The host has {_MOST_TAGS} tags: remove one of them first.")
         await self._rows.add_tag(record.id, tag)
 
