@@ -51,7 +51,7 @@ generated: .venv/.ready
 
 test: setup
 	internal/postgresql
-	$(RUN) pytest --numprocesses auto --durations 25
+	$(RUN) python internal/run_tests.py
 
 # What `test` does of it in a minute, for longer and with other data each time.
 fuzz: export SANDLOT_FUZZING_SECONDS ?= 600
