@@ -7,7 +7,7 @@ import contextlib
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,13 +17,15 @@ from sandlot.server.engine.base import (
     EngineError,
     FileAccessError,
     SandboxGoneError,
+    TerminalSize,
 )
 from sandlot.server.engine.local.agent import AgentClient, AgentStartError
 from sandlot.server.engine.local.channel import socket_pair
 from sandlot.server.engine.local.destinations import Destinations
-from sandlot.server.engine.local.files import LocalReader
+from sandlot.server.engine.local.files import LocalReader, LocalWriter
 from sandlot.server.engine.local.outbound import Exchange, Outbound
 from sandlot.server.engine.local.process import LocalProcess
+from sandlot.server.engine.local.zygote import Zygote
 from sandlot.server.guest import wire
 
 
@@ -164,6 +166,145 @@ async def test_descriptors_with_what_was_started() -> None:
         wire.close_all(fds)
         process = await starting
         await process.close()
+
+
+async def cancel_on_arrival(task: asyncio.Task[None]) -> None:
+    """Cancel a task when what it waits for has arrived, but before it runs again.
+
+    This runs before what was sent is read in the same turn of the event loop, and its order before
+    the task in the next one.
+    """
+    await asyncio.sleep(0)
+    _ = asyncio.get_running_loop().call_soon(task.cancel)
+
+
+async def start_at_terminal(client: AgentClient) -> None:
+    command = Command(["x"], terminal=TerminalSize(80, 24))
+    process = await LocalProcess.start(client, command, {}, None)
+    await process.close()
+
+
+async def start_fetching(client: AgentClient) -> None:
+    wire.close_all(await client.fetch("outlets", {}))
+
+
+async def start_asking(client: AgentClient) -> None:
+    _ = await client.ask("usage", {})
+
+
+async def start_reading(client: AgentClient) -> None:
+    await (await LocalReader.open(client, "file")).close()
+
+
+async def start_writing(client: AgentClient) -> None:
+    await (await LocalWriter.open(client, "file", None)).abort()
+
+
+STARTS = [start_at_terminal, start_fetching, start_asking, start_reading, start_writing]
+
+
+@pytest.mark.parametrize("start", STARTS)
+async def test_descriptors_for_who_is_cancelled_when_they_have_come(
+    start: Callable[[AgentClient], Coroutine[object, object, None]],
+) -> None:
+    async with agent() as (client, theirs):
+        starting = asyncio.create_task(start(client))
+        await asyncio.sleep(0)
+        master, slave = os.openpty()
+        wire.send(theirs, {"request": 1, "pid": 2}, [master])
+        wire.close_all([master, slave])
+        await cancel_on_arrival(starting)
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+
+async def test_descriptors_in_answers_that_need_none() -> None:
+    async with agent() as (client, theirs):
+        asking = asyncio.create_task(client.ask("usage", {}))
+        client.tell("continue", {})
+        await asyncio.sleep(0)
+        for request in (1, 2):
+            fds = two_files()
+            wire.send(theirs, {"request": request}, fds)
+            wire.close_all(fds)
+        wire.send(theirs, {"event": "ready"})
+        _ = await asking
+        await client.wait_ready()
+
+
+async def test_what_was_to_be_written_is_forgotten_by_the_agent() -> None:
+    """It would keep the draft, and a descriptor, for as long as it lives."""
+    async with agent() as (client, theirs):
+        opening = asyncio.create_task(LocalWriter.open(client, "file", None))
+        await asyncio.sleep(0)
+        _ = opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            _ = await opening
+        decoder = wire.Decoder()
+        decoder.feed(*wire.receive(theirs))
+        packets = [decoder.next(), decoder.next()]
+        messages = [packet[0] for packet in packets if packet is not None]
+        assert [message["op"] for message in messages] == ["create", "abort"]
+        assert messages[1]["file"] == messages[0]["request"]
+
+
+async def test_terminal_for_a_server_with_too_many_open_files() -> None:
+    """It takes two descriptors: if there is but one left, the program is killed, no other."""
+    async with agent() as (client, theirs):
+        starting = asyncio.create_task(start_at_terminal(client))
+        await asyncio.sleep(0)
+        master, slave = os.openpty()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wire.send(theirs, {"request": 1, "pid": 2}, [master])
+        wire.close_all([master, slave])
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, hard))
+        try:
+            with pytest.raises(EngineError, match="Too many open files"):
+                await starting
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not client.gone
+        decoder = wire.Decoder()
+        decoder.feed(*wire.receive(theirs))
+        packets = [decoder.next(), decoder.next()]
+        assert [packet[0]["op"] for packet in packets if packet is not None] == ["spawn", "kill"]
+
+
+HELLO: wire.Message = {
+    "hello": "version",
+    "state": {},
+    "sandboxes": [],
+    "doomed": [],
+    "generations": {},
+}
+
+
+@pytest.mark.parametrize("moment", ["waiting", "arrived", "refused"])
+async def test_lock_of_a_zygote_that_nobody_takes_over(moment: str) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    mine, theirs = socket_pair()
+    with theirs:
+        meeting = asyncio.create_task(meet(mine))
+        await asyncio.sleep(0)
+        if moment == "arrived":
+            with open("/dev/null") as lock:  # noqa: ASYNC230 - it is not waited for
+                wire.send(theirs, HELLO, [lock.fileno()])
+            await cancel_on_arrival(meeting)
+        elif moment == "waiting":
+            _ = meeting.cancel()
+        else:
+            _ = theirs.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(EngineError if moment == "refused" else asyncio.CancelledError):
+            await meeting
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def meet(connection: socket.socket) -> None:
+    zygote, legacy = await Zygote.meet(connection)
+    os.close(legacy.lock)
+    zygote.hang_up()
 
 
 @pytest.mark.parametrize("pid", ["many", 0, -1, 2**31, None])

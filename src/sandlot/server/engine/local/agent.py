@@ -13,6 +13,7 @@ from sandlot.server.engine.base import EngineError, SandboxGoneError
 from sandlot.server.guest import wire
 
 from .channel import Channel
+from .handover import take
 
 __all__ = ["AgentClient", "AgentStartError", "Answer", "Lasting", "RefusedError"]
 
@@ -120,19 +121,34 @@ class AgentClient:
         """Return the program of this name that another server started, if it was running still."""
         return self._lasting.get(name)
 
-    async def ask(self, op: str, fields: wire.Message, fds: Sequence[int] = ()) -> Answer:
-        """Send a request and wait for its answer; `fds` are closed.
+    async def ask(self, op: str, fields: wire.Message) -> wire.Message:
+        """Send a request and wait for its answer, which has no descriptors.
 
         Raises:
             RefusedError: The agent met an error.
             SandboxGoneError: The sandbox has died.
         """
-        return await self.request(op, fields, fds)[1]
+        message, fds = await self.take(self.request(op, fields)[1])
+        wire.close_all(fds)  # there should be none
+        return message
+
+    async def fetch(self, op: str, fields: wire.Message) -> list[int]:
+        """Send a request and wait for the descriptors in its answer, which are the caller's.
+
+        Raises:
+            RefusedError: The agent met an error.
+            SandboxGoneError: The sandbox has died.
+        """
+        return (await self.take(self.request(op, fields)[1]))[1]
+
+    async def take(self, answer: asyncio.Future[Answer]) -> Answer:
+        """Wait for an answer, whose descriptors are the caller's."""
+        return await take(answer, _close)
 
     def request(
         self, op: str, fields: wire.Message, fds: Sequence[int] = ()
     ) -> tuple[int, asyncio.Future[Answer]]:
-        """Send a request, now; return its number and what will be its answer."""
+        """Send a request, now; return its number and what will be its answer, to be taken."""
         self._last += 1
         number = self._last
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -152,7 +168,7 @@ class AgentClient:
     def tell(self, op: str, fields: wire.Message, fds: Sequence[int] = ()) -> None:
         """Send a request whose outcome does not matter."""
         _, future = self.request(op, fields, fds)
-        future.add_done_callback(_ignore)
+        future.add_done_callback(_throw_away)
 
     def expect_exit(self, process: int) -> asyncio.Future[int]:
         """Return what will be the exit status of the process that this request starts."""
@@ -247,7 +263,16 @@ def _gone() -> SandboxGoneError:
     return SandboxGoneError("the sandbox has died")
 
 
-def _ignore(future: asyncio.Future[Answer] | asyncio.Future[int] | asyncio.Future[None]) -> None:
+def _close(answer: Answer) -> None:
+    wire.close_all(answer[1])
+
+
+def _throw_away(future: asyncio.Future[Answer]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        _close(future.result())
+
+
+def _ignore(future: asyncio.Future[int] | asyncio.Future[None]) -> None:
     """Look at the outcome, so that asyncio does not complain that nobody did."""
     if not future.cancelled():
         _ = future.exception()

@@ -58,7 +58,7 @@ class Connections:
     async def _dial(self, port: int, *, v6: bool) -> GuestSocket:
         """Return a socket once it is connected."""
         try:
-            _, fds = await self._agent.ask("dial", {"port": port, "v6": v6})
+            fds = await self._agent.fetch("dial", {"port": port, "v6": v6})
         except RefusedError as error:
             raise OSError(error.number, str(error)) from error
         sock = take_socket(fds)

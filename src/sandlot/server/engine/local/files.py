@@ -68,12 +68,16 @@ async def _ask_for_file(agent: AgentClient, op: str, path: str) -> tuple[int, in
     """Have a file opened; return the number of the request and the descriptor."""
     number, answer = agent.request(op, {"path": check_path(path)})
     try:
-        _, fds = await answer
-    except RefusedError as error:
-        raise problem(error.number, str(error), path) from error
-    if len(fds) != 1 or not stat.S_ISREG(os.fstat(fds[0]).st_mode):
-        wire.close_all(fds)
-        raise FileAccessError("invalid", f"{path}: not a regular file")
+        _, fds = await agent.take(answer)
+        if len(fds) != 1 or not stat.S_ISREG(os.fstat(fds[0]).st_mode):
+            wire.close_all(fds)
+            raise FileAccessError("invalid", f"{path}: not a regular file")
+    except BaseException as error:
+        if op == "create":  # the agent may have made it, and would keep it for as long as it lives
+            agent.tell("abort", {"file": number})
+        if isinstance(error, RefusedError):
+            raise problem(error.number, str(error), path) from error
+        raise
     return number, fds[0]
 
 

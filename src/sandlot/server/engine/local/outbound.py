@@ -22,6 +22,7 @@ from sandlot.server.guest import firewall, netlink
 
 from .agent import AgentClient, RefusedError
 from .destinations import Destinations
+from .handover import take
 from .names import NameService, Server
 from .packets import (
     NO_HOST,
@@ -109,7 +110,7 @@ class Outbound:
             EngineError: It has nothing fit.
         """
         try:
-            _, fds = await agent.ask("outlets", {})
+            fds = await agent.fetch("outlets", {})
         except RefusedError as error:
             raise EngineError(f"the sandbox cannot be connected: {error}") from error
         return cls(agent, _take_outlets(fds), exchange)
@@ -209,7 +210,7 @@ class Outbound:
         try:
             self._send(opening.family, opening.packet(), opening.destination)
             async with asyncio.timeout(_ACCEPTANCE):
-                return await future
+                return await take(future, socket.socket.close)
         except TimeoutError:
             return None
         finally:

@@ -140,7 +140,7 @@ class LocalProcess:
             if fates is not None:
                 _ = stack.callback(fates.forget, key)
             try:
-                message, fds = await answer
+                message, fds = await agent.take(answer)
                 if stdin is None:
                     pipes.take_terminal(fds)
                 else:
@@ -149,7 +149,10 @@ class LocalProcess:
                 process._has_terminal = stdin is None
             except RefusedError as error:
                 raise EngineError(f"the program could not be started: {error}") from error
-            except (wire.WireError, OSError) as error:
+            except OSError as error:  # there are too many open files for another terminal
+                agent.tell("kill", {"process": key, "grace": 0})
+                raise EngineError(f"the program could not be started: {error.strerror}") from error
+            except wire.WireError as error:
                 agent.close()
                 raise SandboxGoneError("the sandbox has gone mad") from error
             except asyncio.CancelledError:

@@ -232,7 +232,7 @@ class LocalSandbox:
         if self._freezer is not None:
             await self._freezer.freeze()
             return
-        message, _ = await self._ask("stop")
+        message = await self._ask("stop")
         if not wire.boolean(message, "done"):
             raise EngineError("the sandbox could not be paused: some processes do not stop")
 
@@ -251,7 +251,7 @@ class LocalSandbox:
             return usage
         disk = await self._disk.measure()
         self._check_alive()
-        message, _ = await self._ask("usage")
+        message = await self._ask("usage")
         return Usage(
             wire.number(message, "cpu_seconds"), wire.integer(message, "memory_bytes"), disk
         )
@@ -318,7 +318,7 @@ class LocalSandbox:
             raise UnsuitableError(_NO_SNAPSHOTS)
         return self._past
 
-    async def _ask(self, op: str) -> tuple[wire.Message, list[int]]:
+    async def _ask(self, op: str) -> wire.Message:
         try:
             return await self._agent.ask(op, {})
         except RefusedError as error:

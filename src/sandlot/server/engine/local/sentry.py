@@ -277,9 +277,7 @@ class Sentry:
 
     async def _inspect(self, memory: int | None) -> wire.Message:
         async with asyncio.timeout(_PATIENCE):
-            message, fds = await self._agent.ask("inspect", {"memory": memory})
-        wire.close_all(fds)
-        return message
+            return await self._agent.ask("inspect", {"memory": memory})
 
     def _note(self, found: Extent, free: int | None, *, after_kill: bool = False) -> None:
         bounds = DiskBounds(found.size, found.files)

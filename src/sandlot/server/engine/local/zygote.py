@@ -19,6 +19,7 @@ from sandlot.server.engine.base import EngineError
 from sandlot.server.guest import rendezvous, wire
 
 from .channel import Channel, socket_pair
+from .handover import take
 
 __all__ = ["GUEST_PATH", "Legacy", "Zygote", "version"]
 
@@ -117,10 +118,14 @@ class Zygote:
         zygote = cls(connection, pid, partial(_wait_for, process))
         try:
             async with asyncio.timeout(_MEETING):
-                return zygote, await zygote._legacy
-        except (TimeoutError, ConnectionError) as error:
+                return zygote, await take(zygote._legacy, _let_go)
+        except BaseException as error:
             zygote.hang_up()
-            raise EngineError("what waits in the data directory does not answer") from error
+            os.close(process)
+            if isinstance(error, (TimeoutError, ConnectionError)):
+                text = "what waits in the data directory does not answer"
+                raise EngineError(text) from error
+            raise
 
     @property
     def gone(self) -> bool:
@@ -232,6 +237,10 @@ def _legacy(message: wire.Message, fds: list[int]) -> Legacy:
         generations=wire.mapping(message, "generations"),
         lock=fds[0],
     )
+
+
+def _let_go(legacy: Legacy) -> None:
+    os.close(legacy.lock)
 
 
 def version() -> str:
