@@ -24,6 +24,12 @@ from test_lifetimes import (
     test_many_are_stopped,
     test_what_was_asked_for_is_shown,
 )
+from test_sandboxes import (
+    test_names_of_checkpoints_have_no_nul,
+    test_nothing_is_found_by_nul,
+    test_the_largest_labels_are_found,
+    test_what_makes_no_sense_is_refused,
+)
 
 __all__ = [
     "test_a_destroyed_sandbox_is_remembered",
@@ -34,9 +40,13 @@ __all__ = [
     "test_create_or_get",
     "test_many_are_stopped",
     "test_many_pauses_at_once_pause_once",
+    "test_names_of_checkpoints_have_no_nul",
+    "test_nothing_is_found_by_nul",
     "test_parallel_clashes_are_refused",
     "test_parallel_requests_make_one_sandbox",
     "test_the_same_request_gives_the_same_sandbox",
+    "test_the_largest_labels_are_found",
+    "test_what_makes_no_sense_is_refused",
     "test_what_was_asked_for_is_shown",
 ]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -113,7 +114,19 @@ def test_only_the_json_counts(
         b'{"template": 1}',
         b'{"metadata": {"a": 1}}',
         b'{"metadata": []}',
+        b'{"metadata": {"a": "\\u0000"}}',
+        b'{"metadata": {"a\\u0000": ""}}',
+        b'{"metadata": {"a": "' + b"x" * 513 + b'"}}',
+        b'{"metadata": {"' + b"x" * 129 + b'": ""}}',
+        b'{"metadata": {' + b", ".join(b'"%d": ""' % number for number in range(65)) + b"}}",
         b'{"env": {"a": null}}',
+        b'{"env": {"a": "\\u0000"}}',
+        b'{"env": {"a\\u0000": ""}}',
+        b'{"env": {"a=b": ""}}',
+        b'{"env": {"": "a"}}',
+        b'{"cwd": "/\\u0000"}',
+        b'{"template": "\\u0000"}',
+        b'{"snapshot": "\\u0000"}',
         b'{"name": ""}',
         b'{"name": "-a"}',
         b'{"name": "a b"}',
@@ -129,6 +142,37 @@ def test_what_makes_no_sense_is_refused(client: httpx.Client, content: bytes) ->
     response = client.post("/v1/sandboxes", content=content)
     assert response.status_code == 400, response.text
     assert response.json()["error"]["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "query", ["name=%00", "template=%00", "status=a%00", "metadata.a=%00", "metadata.%00=a"]
+)
+def test_nothing_is_found_by_nul(client: httpx.Client, query: str) -> None:
+    response = client.get(f"/v1/sandboxes?{query}")
+    assert response.status_code == 400, response.text
+    assert "NUL" in response.json()["error"]["message"]
+
+
+def test_the_largest_labels_are_found(client: httpx.Client, make: Callable[..., Box]) -> None:
+    # What cannot be compressed, of characters that take most: it has to go into an index.
+    several = random.Random(1)
+    name, value = (
+        "".join(chr(several.randrange(0x20000, 0x2A000)) for _ in range(length))
+        for length in (128, 512)
+    )
+    box = make(metadata={name: value, **{f"label-{number}": "" for number in range(63)}})
+    found = client.get("/v1/sandboxes", params={f"metadata.{name}": value}).json()
+    assert [each["id"] for each in found] == [box.id]
+    assert found[0]["metadata"][name] == value
+    assert client.get("/v1/sandboxes", params={f"metadata.{name}": value + "x"}).json() == []
+
+
+def test_names_of_checkpoints_have_no_nul(box: Box) -> None:
+    response = box.post("/checkpoints", name="a\0b")
+    assert response.status_code == 400, response.text
+    response = box.post("/checkpoints", name="\u202e any \n text \U0001f389")
+    assert response.status_code == 201, response.text
+    assert response.json()["name"] == "\u202e any \n text \U0001f389"
 
 
 def test_a_huge_body_is_refused(client: httpx.Client) -> None:

@@ -99,7 +99,7 @@ class CreateSandboxRequest(Model):
     What a new sandbox shall be like. Fields left out are the server's to choose.
     """
 
-    template: str | None = None
+    template: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
     """
     What the sandbox starts from; `minimal` if omitted.
     """
@@ -141,9 +141,9 @@ class CreateSandboxRequest(Model):
     """
     A name of your own, unique among the team's live sandboxes.
     """
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str] | None, Field(max_length=64)] = None
     """
-    Labels to find sandboxes by.
+    Labels to find sandboxes by: 64 at most, the names of up to 128 characters, the values of up to 512.
     """
     env: dict[str, str] | None = None
     """
@@ -157,7 +157,7 @@ class CreateSandboxRequest(Model):
     """
     Network mode; `none` if omitted. Others need to be listed in `isolation.network`.
     """
-    snapshot: str | None = None
+    snapshot: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
     """
     Snapshot that the files come from; its template is the sandbox's. A `template` of this name does the same.
     """
@@ -963,7 +963,7 @@ class CheckpointRequest(Model):
     What to call a checkpoint.
     """
 
-    name: Annotated[str | None, Field(max_length=255)] = None
+    name: Annotated[str | None, Field(max_length=255, pattern="^[^\\x00]*$")] = None
     """
     Any text, for people to read.
     """
@@ -1605,7 +1605,7 @@ class CreateBuildRequest(Model):
     """
     What to call the template.
     """
-    base_template: str | None = None
+    base_template: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
     """
     Template or snapshot to begin with; `minimal` if omitted.
     """

@@ -50,7 +50,7 @@ def parse_json(body: bytes | str, model: type[_M]) -> _M:
         return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
+        where = ".".join(f"{part!s:.100}" for part in first["loc"]) or "body"
         pattern = first.get("ctx", {}).get("pattern")
         problem = first["msg"] if pattern is None else f"must match {pattern}"
         raise InvalidRequestError(f"{where}: {problem}.") from error

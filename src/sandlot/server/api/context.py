@@ -69,6 +69,9 @@ async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
         connection.state.draft = draft
         begin(draft)
     check(rule, caller)
+    if b"%00" in connection.scope["query_string"]:
+        # PostgreSQL has no NUL in texts, so that nothing can be found by one.
+        raise InvalidRequestError("The query must not contain NUL characters.")
     return caller
 
 

@@ -11,9 +11,11 @@ from starlette.responses import Response
 from sandlot.models import CreateSandboxRequest, Lease, StopRequest
 from sandlot.server.ids import is_id
 from sandlot.server.services.audit import note
+from sandlot.server.services.commands import check_variables
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.hosts import check_tag
 from sandlot.server.services.idempotency import Claim
+from sandlot.server.services.labels import check_labels
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.sandboxes import Creation, NewSandbox
 from sandlot.server.store.records import SandboxFilter
@@ -179,8 +181,8 @@ def _wanted(body: CreateSandboxRequest, default: NewSandbox) -> NewSandbox:
         timeout_sec=body.timeout_sec or default.timeout_sec,
         network=body.network or default.network,
         name=body.name,
-        metadata=body.metadata or {},
-        env=body.env or {},
+        metadata=check_labels(body.metadata or {}),
+        env=check_variables(body.env or {}),
         cwd=body.cwd or None,
         on_timeout=body.on_timeout or default.on_timeout,
         max_lifetime_sec=body.max_lifetime_sec or default.max_lifetime_sec,

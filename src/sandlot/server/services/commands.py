@@ -21,7 +21,7 @@ from .errors import AgentError, InvalidRequestError
 from .executions import CommandEnd, Execution
 from .live import LiveSandbox
 
-__all__ = ["CommandResult", "CommandSpec", "Commands"]
+__all__ = ["CommandResult", "CommandSpec", "Commands", "check_variables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +183,23 @@ def _join(base: str | None, path: str | None) -> str | None:
     return posixpath.join(base, path) if base and path else path or base
 
 
+def check_variables(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return variables that a command can have.
+
+    Raises:
+        InvalidRequestError: It cannot.
+    """
+    if any("\0" in text for text in (*env, *env.values())):
+        raise InvalidRequestError("env: variables cannot contain NUL characters.")
+    if any(not name or "=" in name for name in env):
+        raise InvalidRequestError("env: names of variables cannot be empty or contain '='.")
+    return env
+
+
 def _check(spec: CommandSpec) -> None:
-    texts = [*spec.argv, *spec.env, *spec.env.values(), spec.cwd or "", spec.user or ""]
-    if any("\0" in text for text in texts):
-        raise InvalidRequestError("Arguments, variables and paths cannot contain NUL characters.")
-    if any(not name or "=" in name for name in spec.env):
-        raise InvalidRequestError("Names of variables cannot be empty or contain '='.")
+    if any("\0" in text for text in (*spec.argv, spec.cwd or "", spec.user or "")):
+        raise InvalidRequestError("Arguments and paths cannot contain NUL characters.")
+    _ = check_variables(spec.env)
 
 
 async def _feed(execution: Execution, data: bytes) -> None:
