@@ -130,6 +130,40 @@ async def test_code_inside_cannot_touch_what_walks_its_files(open_box: OpenBox) 
         assert (await box.sandbox.tree.stat(".")).type == "directory"
 
 
+@pytest.mark.parametrize("engine_kind", ["local", "process"])
+async def test_code_inside_cannot_stop_what_walks_its_files(open_box: OpenBox) -> None:
+    """It can end it, and whoever asked is told so at once; nobody is left waiting."""
+    stop = (
+        "import glob, os, signal\n"
+        "for path in glob.glob('/proc/[0-9]*/stat'):\n"
+        "    pid, *_, parent = open(path).read().split()[:4]\n"
+        "    if int(parent) == os.getppid() and int(pid) != os.getpid():\n"
+        "        os.kill(int(pid), signal.SIGSTOP)\n"
+        "        print('stopped')\n"
+    )
+    async with open_box() as box:
+        writer = await box.sandbox.tree.extract("x")  # it waits for the archive
+        result = await box.python(stop)
+        assert result.stdout == b"stopped\n", result
+        with pytest.raises(EngineError, match="something stopped or killed it"):
+            await written(writer)
+        await writer.abort()
+        assert (await box.sandbox.tree.stat(".")).type == "directory"
+
+
+@pytest.mark.parametrize("engine_kind", ["process"])
+async def test_what_walks_files_lasts_through_a_pause(open_box: OpenBox) -> None:
+    """Where there is no freezer the agent stops everything itself."""
+    async with open_box() as box:
+        writer = await box.sandbox.tree.extract("x")
+        await box.sandbox.pause()
+        await box.sandbox.resume()
+        await writer.write(tar_of("f", b"content"))
+        await writer.commit()
+        await writer.abort()
+        assert await box.read("x/f") == b"content"
+
+
 async def test_who_gives_up_leaves_nothing_running(open_box: OpenBox) -> None:
     async with open_box() as box:
         fill = (

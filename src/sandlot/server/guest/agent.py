@@ -18,8 +18,10 @@ import socket
 import time
 from collections.abc import Callable
 
-from . import chores, holdings, processes, wire
+from . import holdings, processes, wire
+from .chores import Chores
 from .dialing import dial
+from .drains import Drains
 from .files import Files
 from .outlets import Outlets
 from .signals import listen_for_signals
@@ -27,7 +29,6 @@ from .terminals import Terminal
 
 __all__ = ["Agent"]
 
-_DRAIN = 256 * 1024
 _WORSE = 500
 _MEMORY = ("/tmp", "/dev/shm")  # noqa: S108 - file systems in memory, see mounts.py
 
@@ -68,6 +69,8 @@ class Agent:
         self._badness = badness
         self._usual = 0 if badness is None else int(os.pread(badness, 16, 0))
         self._files = Files(home)
+        self._chores = Chores(home)
+        self._paused = False
         self._outlets = [] if outlets is None else outlets.for_server
         self._listeners = {} if outlets is None else {s.fileno(): s for s in outlets.listeners}
         self._decoder = wire.Decoder()
@@ -76,8 +79,8 @@ class Agent:
         self._roots: dict[int, int] = {}
         self._keys: dict[int, int] = {}
         self._endings: dict[int, _Ending] = {}
-        self._drains: set[int] = set()
         self._poll = select.poll()
+        self._drains = Drains(self._poll)
         self._operations: dict[str, Callable[[int, wire.Message, list[int]], Answer | None]] = {
             "spawn": self._spawn,
             "chore": self._chore,
@@ -112,8 +115,10 @@ class Agent:
                 if fd == wakeup:
                     _ = os.read(wakeup, 4096)
                     self._reap()
+                    if not self._paused:
+                        self._chores.end_stopped()
                 elif fd in self._drains:
-                    self._swallow(fd)
+                    self._drains.swallow(fd)
                 elif fd in self._listeners:
                     self._let_out(self._listeners[fd])
                 elif self._line is not None and fd == self._line.fileno():
@@ -234,7 +239,7 @@ class Agent:
         return answer, [terminal.master]
 
     def _chore(self, request: int, message: wire.Message, fds: list[int]) -> Answer:
-        return self._begin(request, lambda: chores.start(message, self._home, fds), fds)
+        return self._begin(request, lambda: self._chores.start(message, fds), fds)
 
     def _begin(self, request: int, start: Callable[[], int], fds: list[int]) -> Answer:
         try:
@@ -260,6 +265,7 @@ class Agent:
                 return
             if pid == 0:
                 return
+            self._chores.forget(pid)
             key = self._keys.pop(pid, None)
             if key is not None:
                 del self._roots[key]
@@ -308,20 +314,8 @@ class Agent:
         if name is not None and key in self._roots:
             self._lasting[key] = name
         for fd in fds:
-            os.set_blocking(fd, False)
             self._drains.add(fd)
-            self._poll.register(fd, select.POLLIN)
         return {}, []
-
-    def _swallow(self, fd: int) -> None:
-        try:
-            if os.read(fd, _DRAIN):
-                return
-        except BlockingIOError:
-            return
-        self._poll.unregister(fd)
-        self._drains.remove(fd)
-        os.close(fd)
 
     def _open(self, _: int, message: wire.Message, __: list[int]) -> Answer:
         return {}, [self._files.open(wire.text(message, "path"))]
@@ -351,10 +345,12 @@ class Agent:
                 self._tell({"event": "connection"}, [connection.fileno()])
 
     def _stop(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
+        self._paused = True
         return {"done": processes.stop_everything()}, []
 
     def _continue(self, _: int, __: wire.Message, ___: list[int]) -> Answer:
         processes.continue_everything()
+        self._paused = False
         return {}, []
 
     def _usage(self, _: int, __: wire.Message, ___: list[int]) -> Answer:

@@ -21,7 +21,7 @@ from . import entries, privileges, tarballs, trees, wire
 from .signals import stop_listening
 from .tar import TarError
 
-__all__ = ["start"]
+__all__ = ["Chores"]
 
 _DEPTH = 20_000  # frames; each level of a tree takes a few of those
 _INVALID = 22  # EINVAL
@@ -112,20 +112,45 @@ _CHORES: dict[str, Callable[[_Chore], None]] = {
 }
 
 
-def start(message: wire.Message, home: str, fds: list[int]) -> int:
-    """Begin what a message says and return the id of the process that does it.
+class Chores:
+    """Those that are being done.
 
     Args:
-        message: What to do.
         home: Where relative paths start.
-        fds: Its standard output, standard error and, if it has one, standard input.
     """
-    work = _CHORES[wire.text(message, "chore")]
-    walls = os.getpid() == 1  # of a process namespace: see unisolated.py for what is not
-    pid = os.fork()
-    if pid == 0:
-        _perform(work, message, home, walls, fds)
-    return pid
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self._pids = set[int]()
+
+    def start(self, message: wire.Message, fds: list[int]) -> int:
+        """Begin what a message says and return the id of the process that does it.
+
+        Args:
+            message: What to do.
+            fds: Its standard output, standard error and, if it has one, standard input.
+        """
+        work = _CHORES[wire.text(message, "chore")]
+        walls = os.getpid() == 1  # of a process namespace: see unisolated.py for what is not
+        pid = os.fork()
+        if pid == 0:
+            _perform(work, message, self._home, walls, fds)
+        self._pids.add(pid)
+        return pid
+
+    def forget(self, pid: int) -> None:
+        """Take note that a process has ended: its number may be somebody else's from now on."""
+        self._pids.discard(pid)
+
+    def end_stopped(self) -> None:
+        """Kill those that were stopped.
+
+        Whatever runs in the sandbox is of the same user, and may stop them as well as kill them;
+        but then whoever asked for them would wait, and not know why.
+        """
+        for pid in self._pids:
+            if os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG) is not None:
+                os.kill(pid, signal.SIGKILL)
 
 
 def _perform(

@@ -192,7 +192,7 @@ class _Chore:
         if exit.no_space:
             raise FileAccessError("no_space", f"{self.path}: the sandbox's disk is full")
         if not self._complaint:
-            reason = "memory ran out" if exit.oom else "it was killed"
+            reason = "memory ran out" if exit.oom else "something stopped or killed it"
             raise EngineError(f"{self.path}: this could not be done in the sandbox: {reason}")
         try:
             message = wire.decode(bytes(self._complaint))
