@@ -171,6 +171,25 @@ def test_a_request_whose_requester_leaves_is_finished() -> None:
     run(scenario)
 
 
+def test_it_is_asked_for_again_in_the_instant_of_its_end() -> None:
+    async def scenario(_sandboxes: Sandboxes, _engine: Double, store: MemoryStore) -> None:
+        repeated: list[asyncio.Task[str]] = []
+        service = Idempotency(store.idempotency, "secret")
+
+        async def find(claim: Claim) -> str | None:
+            return claim.id
+
+        async def make(claim: Claim) -> str:
+            again = service.once(REQUEST, "thing", make, find, lasting=True)
+            repeated.append(asyncio.create_task(again))  # it runs when this is over
+            return claim.id
+
+        made = await service.once(REQUEST, "thing", make, find, lasting=True)
+        assert [await task for task in repeated] == [made]
+
+    run(scenario)
+
+
 def test_what_was_claimed_but_never_made_is_made() -> None:
     async def scenario(_sandboxes: Sandboxes, _engine: Double, store: MemoryStore) -> None:
         async def make(claim: Claim) -> str:

@@ -115,9 +115,8 @@ class Idempotency:
         while (running := self._running.get(place)) is not None:
             _check(running.fingerprint, request)
             _ = await asyncio.shield(running.task)
-        task = self._tasks.start(self._perform(request, prefix, make, find, lasting=lasting))
+        task = self._tasks.start(self._run(request, prefix, make, find, lasting=lasting))
         self._running[place] = _Running(request.fingerprint, task)
-        task.add_done_callback(lambda _: self._running.pop(place))
         return await asyncio.shield(task)
 
     async def forget_old(self) -> None:
@@ -127,6 +126,20 @@ class Idempotency:
     async def close(self) -> None:
         """Wait for what is being done."""
         await self._tasks.finish()
+
+    async def _run(
+        self,
+        request: Keyed,
+        prefix: str,
+        make: Callable[[Claim], Awaitable[_T]],
+        find: Callable[[Claim], Awaitable[_T | None]],
+        *,
+        lasting: bool,
+    ) -> _T:
+        try:
+            return await self._perform(request, prefix, make, find, lasting=lasting)
+        finally:  # before it is done: to wait for what is done already is not to wait at all
+            del self._running[request.team_id, request.owner, request.key]
 
     async def _perform(
         self,
