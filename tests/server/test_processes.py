@@ -161,7 +161,7 @@ def test_bad_questions(common: Box, client: httpx.Client) -> None:
             pass
     assert followed(common, "taken", "?stdout=5")[-1]["code"] == "invalid_request"
     assert kill(common, "taken").status_code == 204
-    assert kill(common, "taken").status_code == 404
+    eventually(lambda: kill(common, "taken").status_code == 404)
     spawn(common, "sleep 1000", tag="taken")
     assert [each["tag"] for each in listed(common, all="true")].count("taken") == 1
     assert kill(common, "taken").status_code == 204
