@@ -271,3 +271,31 @@ async def test_the_connection_breaks_off(tmp_path: Path) -> None:
                     agree(place, made)
                     for person, things in zip(somebody, made, strict=True):
                         await person.clear(things)
+
+
+async def test_the_server_is_killed_and_its_sandboxes_with_it(tmp_path: Path) -> None:
+    """What was made and never heard of is no answer: another one is made, by the next server."""
+    async with dying_site(tmp_path) as place, AsyncExitStack() as stack:
+        place.kill()
+        await place.start(patience=0)
+        clients = [
+            await stack.enter_async_context(
+                colour.client(test_restart.KEY, base_url=place.url, retry=PATIENT)
+            )
+            for colour in COLOURS
+        ]
+        place.dies_at("done", len(COLOURS))
+        making = asyncio.ensure_future(
+            asyncio.gather(*(awaited(client.sandboxes.create()) for client in clients))
+        )
+        try:
+            await place.has_died()
+        except BaseException:
+            _ = making.cancel()
+            raise
+        await place.start(patience=0)
+        for box in await making:
+            assert (await box.exec("echo there")).stdout == "there\n"
+        lost = place.rows("SELECT status_reason FROM sandboxes WHERE status = 'stopped'")
+        assert len(lost) == len(COLOURS)
+        assert all("ended without warning" in row[0] for row in lost)

@@ -240,6 +240,28 @@ def test_a_create_without_an_answer_is_undone(play: Play) -> None:
     assert "was destroyed" in caught.value.__notes__[0]
 
 
+LOST = "The server ended without warning, and the sandbox with it."
+
+
+def test_a_create_answered_with_a_sandbox_that_is_gone_is_done_anew(play: Play) -> None:
+    """The answer was lost with the server, and the next one has found it dead."""
+    gone = info(status="stopped", status_reason=LOST)
+    made = play(create(name="n", template="t"), answer(CAPABILITIES), gone, info(id=ID[:-1] + "2"))
+    assert (made.info.id, made.is_new) == (ID[:-1] + "2", True)
+    _, first, second = play.sent
+    assert first.body == second.body
+    assert first.headers != second.headers
+    with pytest.raises(SandboxDestroyedError, match=LOST):
+        play(create(), gone, gone)
+
+
+def test_a_key_of_ones_own_names_a_sandbox_that_is_gone(play: Play) -> None:
+    """Who knows who had it: another one would not be what was asked for."""
+    gone = info(status="stopped", status_reason=LOST)
+    with pytest.raises(SandboxDestroyedError, match=f"{ID}.*{LOST}"):
+        play(create(idempotency_key="mine"), answer(CAPABILITIES), gone)
+
+
 def test_an_original_server_is_not_asked_for_another_sandbox_to_undo_the_first(play: Play) -> None:
     lost = TransportError("lost", outcome="unknown", is_retryable=True)
     with pytest.raises(TransportError) as caught:

@@ -13,6 +13,7 @@ from sandlot.errors import (
     ConnectError,
     InvalidArgumentError,
     NotFoundError,
+    SandboxDestroyedError,
     TransportError,
     UnsupportedError,
 )
@@ -139,6 +140,19 @@ def test_forks_that_cannot_be_found_again_are_told_of(play: Play, server: Server
         play(snapshots.fork(server, ID, 1), lost, ConnectError("refused"))
     assert caught.value.outcome == "unknown"
     assert "sandboxes.list()" in "".join(caught.value.__notes__)
+
+
+def test_forks_that_are_gone_when_the_answer_comes(play: Play, server: Server) -> None:
+    """All or none: what is left of them is destroyed."""
+    gone = {**BOTH[1], "status": "stopped", "status_reason": "The server ended."}
+    with pytest.raises(SandboxDestroyedError, match=f"{OTHER}.*The server ended"):
+        play(
+            snapshots.fork(server, ID, 2),
+            answer([BOTH[0], gone], 201),
+            Response(204),
+            Response(204),
+        )
+    assert [request.method for request in play.sent] == ["POST", "DELETE", "DELETE"]
 
 
 def test_forks_that_were_refused_are_not_undone(play: Play, server: Server) -> None:

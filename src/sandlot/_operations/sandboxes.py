@@ -133,19 +133,18 @@ def create(
         timeout=_BOOT_TIMEOUT,
     )
     if idempotency_key is None:
-        # A key of the caller's own may name a sandbox that is already in use: not ours to destroy.
-        yield Undo(lambda: _undo_create(server, request))
+        creation = yield from _make(server, request)
+        if creation.info.status == "stopped":
+            # It ended before anybody heard of it: its server was killed, and the next one answered.
+            again = replace(request, headers={KEY_HEADER: uuid4().hex})
+            creation = yield from _make(server, again)
     else:
+        # A key of the caller's own may name a sandbox that is already in use: not ours to destroy.
         yield from meta.require(server, "idempotency keys")
-    try:
         creation = yield from _ask(request)
-    except (TransportError, APIError) as exc:
-        # An error without a code is not the server's, but of a proxy that gave up waiting for it.
-        lost = isinstance(exc, TransportError) or exc.code == "unknown"
-        if idempotency_key is None and lost and exc.outcome == "unknown":
-            yield from _undo_lost(server, request, exc)
-        raise
     info = creation.info
+    if info.status == "stopped":  # a key of one's own would give it again
+        _refuse_hopeless(info)
     if not creation.is_new:
         yield Undo(None)
         return Creation((yield from _woken(info)), is_new=False)
@@ -186,12 +185,6 @@ def list_page(
     response = yield from send(request)
     infos = decode(list[models.SandboxInfo], request, response)
     return infos, response.headers.get("x-next-cursor")
-
-
-def get_stats(range: str | None) -> Flow[models.SandboxStats]:
-    """Ask how much the team runs."""
-    params = arguments.without_none(range=arguments.optional_text(range, "range"))
-    return fetch(models.SandboxStats, Request("GET", f"{_ROOT}/stats", params=params))
 
 
 def get(sandbox_id: str) -> Flow[models.SandboxInfo]:
@@ -295,6 +288,19 @@ def _creation(**fields: Any) -> dict[str, Any]:
     except pydantic.ValidationError as exc:
         raise InvalidArgumentError(explain(exc)) from None
     return model.to_dict()
+
+
+def _make(server: Server, request: Request) -> Flow[Creation]:
+    """Ask for a sandbox that is nobody's but ours."""
+    yield Undo(lambda: _undo_create(server, request))
+    try:
+        return (yield from _ask(request))
+    except (TransportError, APIError) as exc:
+        # An error without a code is not the server's, but of a proxy that gave up waiting for it.
+        lost = isinstance(exc, TransportError) or exc.code == "unknown"
+        if lost and exc.outcome == "unknown":
+            yield from _undo_lost(server, request, exc)
+        raise
 
 
 def _undo_create(server: Server, request: Request) -> Flow[None]:

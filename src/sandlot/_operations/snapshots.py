@@ -9,7 +9,14 @@ from uuid import uuid4
 
 from .. import models
 from .._flow import KEY_HEADER, Flow, Request, Server, Undo, execute, fetch, path
-from ..errors import APIError, InvalidArgumentError, NotFoundError, SandlotError, TransportError
+from ..errors import (
+    APIError,
+    InvalidArgumentError,
+    NotFoundError,
+    SandboxDestroyedError,
+    SandlotError,
+    TransportError,
+)
 from . import arguments, meta
 from .sandboxes import at, destroy
 
@@ -71,6 +78,12 @@ def fork(server: Server, sandbox_id: str, count: int) -> Flow[list[models.Sandbo
         if lost and exc.outcome == "unknown":
             yield from _undo_lost(request, exc)
         raise
+    gone = [info for info in infos if info.status == "stopped"]
+    if gone:  # their server was killed before it answered, and the next one did
+        for info in infos:
+            yield from destroy(info.id)
+        why = gone[0].status_reason or "It has ended."
+        raise SandboxDestroyedError(f"The fork {gone[0].id} is gone. {why}", status="stopped")
     return infos
 
 

@@ -17,3 +17,9 @@ def get(server: Server, first: date | None, last: date | None) -> Flow[models.Us
     yield from meta.require(server, "usage by days", "usage")
     request = Request("GET", "/v1/sandboxes/usage", params=days)
     return (yield from fetch(models.UsageReport, request))
+
+
+def stats(range: str | None) -> Flow[models.SandboxStats]:
+    """Ask how much the team runs."""
+    params = arguments.without_none(range=arguments.optional_text(range, "range"))
+    return fetch(models.SandboxStats, Request("GET", "/v1/sandboxes/stats", params=params))

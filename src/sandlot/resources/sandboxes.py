@@ -70,8 +70,9 @@ class Sandboxes(Resource):
             if_exists: `get` returns the live sandbox of this `name`, if there is one. It is resumed
                 if it is paused, and not destroyed at the end of `with`.
             host_tags: Tags that its host must have, all of them.
-            idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
-                is made up if None; a key of your own means that you clean up yourself.
+            idempotency_key: Names this creation: the same key gives the same sandbox for a day, or
+                raises `SandboxDestroyedError` once that has ended. One is made up if None; a key of
+                your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
         """
         return self._created(
@@ -192,7 +193,7 @@ class Sandboxes(Resource):
         Args:
             range: How far back: 5m, 1h, 6h, 24h or 30d; 1h if None.
         """
-        return self._run(sandboxes.get_stats(range))
+        return self._run(usage.stats(range))
 
     def usage(self, start: date | None = None, end: date | None = None) -> models.UsageReport:
         """Return what the team used of each day, in UTC, while its sandboxes ran.
@@ -257,8 +258,9 @@ class AsyncSandboxes(AsyncResource):
             if_exists: `get` returns the live sandbox of this `name`, if there is one. It is resumed
                 if it is paused, and not destroyed at the end of `with`.
             host_tags: Tags that its host must have, all of them.
-            idempotency_key: Names this creation: the same key gives the same sandbox for a day. One
-                is made up if None; a key of your own means that you clean up yourself.
+            idempotency_key: Names this creation: the same key gives the same sandbox for a day, or
+                raises `SandboxDestroyedError` once that has ended. One is made up if None; a key of
+                your own means that you clean up yourself.
             wait: Return when it runs, not as soon as it has an id.
         """
         return self._created(
@@ -379,7 +381,7 @@ class AsyncSandboxes(AsyncResource):
         Args:
             range: How far back: 5m, 1h, 6h, 24h or 30d; 1h if None.
         """
-        return await self._run(sandboxes.get_stats(range))
+        return await self._run(usage.stats(range))
 
     async def usage(self, start: date | None = None, end: date | None = None) -> models.UsageReport:
         """Return what the team used of each day, in UTC, while its sandboxes ran.
