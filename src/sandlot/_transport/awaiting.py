@@ -16,7 +16,18 @@ from .._flow import Flow, Pause, Port, Request, Response, Step, Undo
 from .._retry import Retry, retrying
 from .._revisions import located
 from ..errors import TransportError
-from .common import UNDO_RETRY, UNDO_TOTAL, Common, Endpoint, Local, build, length, log, logger
+from .common import (
+    ONCE,
+    UNDO_RETRY,
+    UNDO_TOTAL,
+    Common,
+    Endpoint,
+    Local,
+    build,
+    length,
+    log,
+    logger,
+)
 from .ports import AsyncPortTransport
 
 if TYPE_CHECKING:
@@ -64,8 +75,13 @@ class AsyncTransport(Common):
             for _, answer in opened:
                 await answer.aclose()
 
-    async def socket(self, flow: Flow[None], subprotocol: str) -> AsyncSocket:
-        """Perform an operation that opens a WebSocket; return the connection."""
+    async def socket(
+        self, flow: Flow[None], subprotocol: str, patience: float | None = None
+    ) -> AsyncSocket:
+        """Perform an operation that opens a WebSocket; return the connection.
+
+        With `patience` it is tried but once, for so many seconds.
+        """
         from .._sockets import AsyncSocket, async_open_socket
 
         opened: list[AsyncSocket] = []
@@ -75,7 +91,7 @@ class AsyncTransport(Common):
                 return await self._send(request)
             _ = await self._ready()
             try:
-                answer = await async_open_socket(self._address(request, subprotocol))
+                answer = await async_open_socket(self._address(request, subprotocol, patience))
             except TransportError as exc:
                 raise self._with_loss(exc) from exc
             if isinstance(answer, AsyncSocket):
@@ -84,7 +100,7 @@ class AsyncTransport(Common):
                 return Response(101)
             return answer
 
-        await self._drive(flow, send, self._retry)
+        await self._drive(flow, send, self._retry if patience is None else ONCE)
         return opened[-1]
 
     def port_client(self, port: Port) -> httpx.AsyncClient:

@@ -15,7 +15,7 @@ from .._flow import Flow, Pause, Port, Request, Response, Step, Undo
 from .._retry import Retry, retrying
 from .._revisions import located
 from ..errors import SandlotError, TransportError
-from .common import UNDO_RETRY, Common, Endpoint, Local, build, length, log, logger
+from .common import ONCE, UNDO_RETRY, Common, Endpoint, Local, build, length, log, logger
 from .ports import PortTransport
 
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ class Transport(Common):
             for _, answer in opened:
                 answer.close()
 
-    def socket(self, flow: Flow[None], subprotocol: str) -> Socket:
-        """Perform an operation that opens a WebSocket; return the connection."""
+    def socket(self, flow: Flow[None], subprotocol: str, patience: float | None = None) -> Socket:
+        """Perform an operation that opens a WebSocket; return the connection.
+
+        With `patience` it is tried but once, for so many seconds.
+        """
         from .._sockets import Socket, open_socket
 
         opened: list[Socket] = []
@@ -75,7 +78,7 @@ class Transport(Common):
                 return self._send(request)
             _ = self._ready()
             try:
-                answer = open_socket(self._address(request, subprotocol))
+                answer = open_socket(self._address(request, subprotocol, patience))
             except TransportError as exc:
                 raise self._with_loss(exc) from exc
             if isinstance(answer, Socket):
@@ -84,7 +87,7 @@ class Transport(Common):
                 return Response(101)
             return answer
 
-        self._drive(flow, send, self._retry)
+        self._drive(flow, send, self._retry if patience is None else ONCE)
         return opened[-1]
 
     def port_client(self, port: Port) -> httpx.Client:

@@ -40,6 +40,7 @@ _LIMITS = httpx.Limits(
 _LONGEST = 64 << 20
 """Bytes of a message from a sandbox."""
 UNDO_RETRY = Retry(attempts=2, total=2.0)
+ONCE = Retry(attempts=1)
 UNDO_TOTAL = 10.0
 """Seconds in which an abandoned operation must be undone."""
 
@@ -142,7 +143,7 @@ class Common:
         options = {"base_url": door.name, "timeout": _timeout(endpoint.timeout)}
         return door, credentials(endpoint.headers), options
 
-    def _address(self, request: Request, subprotocol: str) -> Address:
+    def _address(self, request: Request, subprotocol: str, patience: float | None) -> Address:
         from .._sockets import Address  # websockets is imported with the first stream
 
         endpoint = self._known()
@@ -157,7 +158,7 @@ class Common:
             "ws" + url.removeprefix("http"),
             headers,
             subprotocol,
-            _CONNECT_TIMEOUT,
+            _CONNECT_TIMEOUT if patience is None else min(patience, _CONNECT_TIMEOUT),
             self._tls if url.startswith("https:") else None,
             endpoint.proxy or (True if endpoint.trust_environment else None),
             at,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .._flow import Flow
 from .._protocols.hearing import SUBPROTOCOL, Message
 from .._transport import AsyncTransport, Transport
 from ..errors import SandboxStateError, SandlotError, TransportError
 from . import _turns as turns
+from ._talk import Talk
 
 if TYPE_CHECKING:
     from .._sockets import AsyncSocket, Socket
@@ -19,38 +20,6 @@ _RETURN = 12.0
 """Seconds in which a lost connection must be replaced; servers wait a little longer."""
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
-
-
-class Talk(Protocol):
-    """A conversation without I/O."""
-
-    def outgoing(self) -> Message | None:
-        """Take the next message that may be sent now."""
-        ...
-
-    def unsent(self, message: Message) -> None:
-        """Take back what could not be sent."""
-        ...
-
-    def receive(self, message: Message) -> None:
-        """Read a message."""
-        ...
-
-    def discard(self) -> None:
-        """Forget the output that nobody has taken."""
-        ...
-
-    def lose(self, reason: str) -> None:
-        """Take note that the connection has ended."""
-        ...
-
-    def can_return(self) -> bool:
-        """Tell whether the conversation can go on over another connection."""
-        ...
-
-    def come_back(self) -> Message | None:
-        """Return what to say first on another connection."""
-        ...
 
 
 class Line:
@@ -67,6 +36,7 @@ class Line:
         self._back: Callable[[], Flow[None]] | None = None
         self._receiving = False
         self._returning = False
+        self._lost_at: float | None = None
         self._opening = turns.lock()
         self._writing = turns.lock()
         self._turn = turns.condition()
@@ -167,13 +137,10 @@ class Line:
         assert talk is not None
         assert socket is not None
         try:
-            message = socket.receive(turns.left(give_up))
+            message = self._hear(talk, socket, give_up)
         except TimeoutError:
             return False
-        except ConnectionError as exc:
-            if not self._come_back(talk, str(exc)):
-                talk.lose(self._transport.with_loss(str(exc)))
-        else:
+        if message is not None:
             if self._returning:
                 # It says what is to be sent again: nobody may be sending meanwhile.
                 with self._writing:
@@ -186,28 +153,44 @@ class Line:
             talk.discard()
         return True
 
-    def _come_back(self, talk: Talk, reason: str) -> bool:
-        """Go on over another connection; return whether that was possible."""
-        give_up = time.monotonic() + _RETURN
+    def _hear(self, talk: Talk, socket: Socket, give_up: float | None) -> Message | None:
+        """Return the next message; None if there is no more on this connection."""
+        try:
+            return socket.receive(turns.left(give_up))
+        except ConnectionError as exc:
+            if not self._come_back(talk, str(exc), give_up):
+                talk.lose(self._transport.with_loss(str(exc)))
+            return None
+
+    def _come_back(self, talk: Talk, reason: str, give_up: float | None) -> bool:
+        """Go on over another connection; return whether that was possible.
+
+        Raises:
+            TimeoutError: It was not so far; whoever receives next goes on trying.
+        """
+        lost_at = self._lost_at = self._lost_at or time.monotonic()
         pause = _FIRST_PAUSE
-        while talk.can_return() and not self.closed and time.monotonic() < give_up:
+        while talk.can_return() and not self.closed:
             if self._transport.with_loss(reason) != reason:
                 return False  # the server is gone for good
             try:
-                if self._connect_again(talk):
+                if self._connect_again(talk, turns.left_or_raise(give_up)):
+                    self._lost_at = None
                     return True
             except TransportError:
                 pass
             except SandlotError as exc:
                 if not exc.is_retryable:
                     return False
-            turns.sleep(pause)
+            if time.monotonic() > lost_at + _RETURN:
+                break
+            turns.sleep(min(pause, turns.left_or_raise(give_up) or pause))
             pause = min(pause * 2, _LONGEST_PAUSE)
         return False
 
-    def _connect_again(self, talk: Talk) -> bool:
+    def _connect_again(self, talk: Talk, patience: float | None) -> bool:
         assert self._back is not None
-        socket = self._transport.socket(self._back(), SUBPROTOCOL)
+        socket = self._transport.socket(self._back(), SUBPROTOCOL, patience)
         try:
             with self._writing:
                 first = talk.come_back()
@@ -239,6 +222,7 @@ class AsyncLine:
         self._back: Callable[[], Flow[None]] | None = None
         self._receiving = False
         self._returning = False
+        self._lost_at: float | None = None
         self._opening = turns.async_lock()
         self._writing = turns.async_lock()
         self._turn = turns.async_condition()
@@ -339,13 +323,10 @@ class AsyncLine:
         assert talk is not None
         assert socket is not None
         try:
-            message = await socket.receive(turns.left(give_up))
+            message = await self._hear(talk, socket, give_up)
         except TimeoutError:
             return False
-        except ConnectionError as exc:
-            if not await self._come_back(talk, str(exc)):
-                talk.lose(self._transport.with_loss(str(exc)))
-        else:
+        if message is not None:
             if self._returning:
                 # It says what is to be sent again: nobody may be sending meanwhile.
                 async with self._writing:
@@ -358,28 +339,44 @@ class AsyncLine:
             talk.discard()
         return True
 
-    async def _come_back(self, talk: Talk, reason: str) -> bool:
-        """Go on over another connection; return whether that was possible."""
-        give_up = time.monotonic() + _RETURN
+    async def _hear(self, talk: Talk, socket: AsyncSocket, give_up: float | None) -> Message | None:
+        """Return the next message; None if there is no more on this connection."""
+        try:
+            return await socket.receive(turns.left(give_up))
+        except ConnectionError as exc:
+            if not await self._come_back(talk, str(exc), give_up):
+                talk.lose(self._transport.with_loss(str(exc)))
+            return None
+
+    async def _come_back(self, talk: Talk, reason: str, give_up: float | None) -> bool:
+        """Go on over another connection; return whether that was possible.
+
+        Raises:
+            TimeoutError: It was not so far; whoever receives next goes on trying.
+        """
+        lost_at = self._lost_at = self._lost_at or time.monotonic()
         pause = _FIRST_PAUSE
-        while talk.can_return() and not self.closed and time.monotonic() < give_up:
+        while talk.can_return() and not self.closed:
             if self._transport.with_loss(reason) != reason:
                 return False  # the server is gone for good
             try:
-                if await self._connect_again(talk):
+                if await self._connect_again(talk, turns.left_or_raise(give_up)):
+                    self._lost_at = None
                     return True
             except TransportError:
                 pass
             except SandlotError as exc:
                 if not exc.is_retryable:
                     return False
-            await turns.async_sleep(pause)
+            if time.monotonic() > lost_at + _RETURN:
+                break
+            await turns.async_sleep(min(pause, turns.left_or_raise(give_up) or pause))
             pause = min(pause * 2, _LONGEST_PAUSE)
         return False
 
-    async def _connect_again(self, talk: Talk) -> bool:
+    async def _connect_again(self, talk: Talk, patience: float | None) -> bool:
         assert self._back is not None
-        socket = await self._transport.socket(self._back(), SUBPROTOCOL)
+        socket = await self._transport.socket(self._back(), SUBPROTOCOL, patience)
         try:
             async with self._writing:
                 first = talk.come_back()

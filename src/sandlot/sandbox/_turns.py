@@ -99,3 +99,15 @@ async def async_wait_turn(turn: asyncio.Condition, give_up: float | None) -> boo
 def left(give_up: float | None) -> float | None:
     """Return the seconds until a moment; None for never."""
     return None if give_up is None else max(give_up - time.monotonic(), 0.0)
+
+
+def left_or_raise(give_up: float | None) -> float | None:
+    """Return the seconds until a moment; None for never.
+
+    Raises:
+        TimeoutError: There are none.
+    """
+    seconds = left(give_up)
+    if seconds == 0:
+        raise TimeoutError
+    return seconds
