@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import RowMapping, Select, and_, exists, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, exists, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from ..base import NameTakenError
-from ..records import LIVE_STATUSES, SandboxFilter, SandboxRecord
+from ..records import SandboxFilter, SandboxRecord
 from ..setups import read_setup, write_setup
 from ..usage import has_run, usage_of
 from .database import Database
@@ -93,7 +93,7 @@ class SqlSandboxes:
         columns = sandboxes.c
         query = select(sandboxes).where(columns.team_id == team_id)
         if wanted.status is None:
-            query = query.where(columns.status.in_(LIVE_STATUSES))
+            query = query.where(LIVE)
         else:
             query = query.where(columns.status == wanted.status)
         if wanted.template is not None:
@@ -109,12 +109,8 @@ class SqlSandboxes:
                 )
             )
         if wanted.before is not None:
-            time, sandbox_id = wanted.before
-            older = or_(
-                columns.created_at < time,
-                and_(columns.created_at == time, columns.id < sandbox_id),
-            )
-            query = query.where(older)
+            # As a row value, so that the index leads to the place.
+            query = query.where(tuple_(columns.created_at, columns.id) < wanted.before)
         query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(wanted.limit)
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).mappings().all()
