@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -82,3 +83,21 @@ def test_files(tmp_path: Path) -> None:
     (code,) = blocks("docs/files.md")
     assert run(code, tmp_path).splitlines() == promised(code)
     assert len(promised(code)) == 5
+
+
+def test_accounts(tmp_path: Path) -> None:
+    (code,) = blocks("docs/accounts.md")
+    place = ["--data-dir", str(tmp_path / "data"), "--port", "0", "--orphan-timeout-sec", "0"]
+    command = [sys.executable, "-m", "sandlot.server", *place]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            lines = (json.loads(line) for line in server.stderr)
+            port = next(line["port"] for line in lines if line["event"] == "listening")
+            said = run(code.replace(":8080", f":{port}"), tmp_path).splitlines()
+        finally:
+            server.terminate()
+            _, _ = server.communicate()
+    assert re.fullmatch(r"wrn_[0-9a-f]{6} \['audit', 'sandboxes'\]", said[0])
+    assert said[1:] == promised(code)
+    assert server.returncode == 0

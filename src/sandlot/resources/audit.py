@@ -29,7 +29,8 @@ class Audit(Resource):
 
         Args:
             resource_type: Only what was done to such things: `sandbox`, `snapshot`, `team`,
-                `member`, `api_key`, `channel`, `host`; or to any of several.
+                `member`, `user`, `api_key`, `channel`, `host`, `build`, `template`; or to any of
+                several.
             action: Only this, such as `create` or `destroy`; or any of several.
             before: Only what was done before this time.
             limit: Rows per page, 200 at most; 50 if None.
@@ -66,7 +67,8 @@ class AsyncAudit(AsyncResource):
 
         Args:
             resource_type: Only what was done to such things: `sandbox`, `snapshot`, `team`,
-                `member`, `api_key`, `channel`, `host`; or to any of several.
+                `member`, `user`, `api_key`, `channel`, `host`, `build`, `template`; or to any of
+                several.
             action: Only this, such as `create` or `destroy`; or any of several.
             before: Only what was done before this time.
             limit: Rows per page, 200 at most; 50 if None.

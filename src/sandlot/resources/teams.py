@@ -81,6 +81,8 @@ class Teams(Resource):
     def remove_member(self, team_id: str, user_id: str) -> None:
         """Take a member out of the team, at once; for its admins and owners.
 
+        API keys that they made go on for sandboxes and snapshots: see `client.api_keys.list()`.
+
         Raises:
             PermissionDeniedError: Only owners remove owners, and the last one stays.
             NotFoundError: There is no such member.
@@ -165,6 +167,8 @@ class AsyncTeams(AsyncResource):
 
     async def remove_member(self, team_id: str, user_id: str) -> None:
         """Take a member out of the team, at once; for its admins and owners.
+
+        API keys that they made go on for sandboxes and snapshots: see `client.api_keys.list()`.
 
         Raises:
             PermissionDeniedError: Only owners remove owners, and the last one stays.
