@@ -13,6 +13,9 @@ class Resource:
         self._run = transport.run
         self._server = transport.server
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._transport.where}>"
+
 
 class AsyncResource:
     """Operations that are awaited."""
@@ -21,3 +24,6 @@ class AsyncResource:
         self._transport = transport
         self._run = transport.run
         self._server = transport.server
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._transport.where}>"

@@ -14,8 +14,8 @@ def explained(message: str, code: str, status: int, outcome: str, request_id: st
     parts = [f"{message} ({status} {code})"]
     if outcome == "unknown":
         parts.append("it may have taken effect")
-    if hint := _HINTS.get(code):
-        parts.append(hint)
+    if (hint := _HINTS.get(code)) and not request_id:
+        parts.append(hint)  # original servers, which name no requests, do not say what to do
     if request_id:
         parts.append(f"request {request_id}")
     return "; ".join(parts)

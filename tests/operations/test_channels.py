@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sandlot._flow import Server
-from sandlot._operations import channels
+from sandlot._flow import Flow, Server
+from sandlot._operations import admin, builds, channels, sandboxes
 from sandlot.errors import ConflictError, InvalidArgumentError, UnsupportedError
 from sandlot.models import Capabilities
 from tests.operations.conftest import Play, answer, problem
@@ -101,6 +102,25 @@ def test_configurations_are_replaced_and_tested(play: Play) -> None:
     assert (second.method, second.path) == ("POST", "/v1/channels/test")
     assert second.body == {"provider": "webhook", "config": CONFIG}
     assert not second.is_idempotent
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        lambda: channels.deliveries(
+            ours("channels.deliveries"), ID, status=None, limit=None, cursor=""
+        ),
+        lambda: sandboxes.list_page(ours(), None, None, None, None, None, ""),
+        lambda: builds.list_page(limit=None, cursor=""),
+        lambda: admin.teams(""),
+    ],
+    ids=["deliveries", "sandboxes", "builds", "teams"],
+)
+def test_an_empty_cursor_is_not_the_beginning(play: Play, flow: Callable[[], Flow[object]]) -> None:
+    """It would be walked from there again, and for ever."""
+    with pytest.raises(InvalidArgumentError, match="cursor"):
+        play(flow())
+    assert play.sent == []
 
 
 def test_deliveries_come_in_pages(play: Play) -> None:

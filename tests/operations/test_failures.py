@@ -60,6 +60,12 @@ def test_classes(code: str, status: int, kind: type[Exception], builtin: type[Ex
     assert str(status) in str(error)
 
 
+def test_advice_is_given_where_the_server_gives_none() -> None:
+    refused = {"code": "unauthorized", "message": "The address or the password is wrong."}
+    assert "token instead of an API key" in str(failure(401, {"error": refused}))
+    assert "token" not in str(failure(401, {"error": {**refused, "request_id": "req-1"}}))
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [

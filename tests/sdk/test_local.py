@@ -62,6 +62,7 @@ def test_a_blocking_client_starts_its_server_at_once(
     with client:
         assert client.sandboxes.get(ID).id == ID
         assert repr(client) == f"<Client of {server.base_url}>"
+        assert repr(client.teams) == f"<Teams of {server.base_url}>"
     client.close()
     assert embedded.closed >= 1
     assert len(started) == 1
@@ -75,6 +76,8 @@ async def test_an_asynchronous_client_starts_its_server_when_entered(
     client = AsyncClient.local()
     assert started == []
     assert repr(client) == "<AsyncClient of a server of its own>"
+    assert repr(client.teams) == "<AsyncTeams of a server of its own>"
+    assert "await it" in repr(client.audit.list())
     async with client:
         assert len(started) == 1
         _ = await client.sandboxes.get(ID)

@@ -63,7 +63,7 @@ def _page(of: str, cursor: str | None) -> Request:
     """Return the request for a page; cursors are the numbers of pages."""
     number = "1" if cursor is None else arguments.text(cursor, "cursor")
     if not re.fullmatch("[1-9][0-9]{0,8}", number):
-        raise InvalidArgumentError(f"cursor is none that this list gave: {number!r:.100}")
+        raise InvalidArgumentError(f"cursor is not one that this list gave: {number!r:.100}")
     return Request("GET", f"{_ROOT}/{of}", params={"page": number})
 
 

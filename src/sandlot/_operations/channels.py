@@ -85,7 +85,7 @@ def deliveries(
     if limit is not None:
         params["limit"] = str(arguments.whole(limit, "limit"))
     if cursor is not None:
-        params["cursor"] = arguments.text(cursor, "cursor")
+        params["cursor"] = arguments.filled_text(cursor, "cursor")
     yield from meta.require(server, "lists of deliveries", "channels.deliveries")
     request = Request("GET", address, params=params)
     response = yield from send(request)

@@ -174,7 +174,7 @@ def _refuse_sandboxes() -> Flow[None]:
     found = yield from fetch(list[models.SandboxInfo], Request("GET", "/v1/sandboxes"))
     if found:
         error = HostHasSandboxesError(
-            f"The team has {len(found)} sandboxes; destroy them, or use force. Nothing was deleted",
+            f"The team has sandboxes ({len(found)}): destroy them, or use force; nothing was done",
             code="has_active_sandboxes",
             status_code=409,
         )

@@ -180,7 +180,7 @@ def list_page(
     if limit is not None:
         params["limit"] = str(arguments.whole(limit, "limit"))
     if cursor is not None:
-        params["cursor"] = arguments.text(cursor, "cursor")
+        params["cursor"] = arguments.filled_text(cursor, "cursor")
     request = Request("GET", _ROOT, params=params)
     response = yield from send(request)
     infos = decode(list[models.SandboxInfo], request, response)

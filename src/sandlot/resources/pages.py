@@ -86,6 +86,9 @@ class AsyncPageRequest(Generic[T]):
     def __init__(self, fetch: Callable[[], Awaitable[AsyncPage[T]]]) -> None:
         self._fetch = fetch
 
+    def __repr__(self) -> str:
+        return "<AsyncPageRequest: await it, or iterate over it with async for>"
+
     def __await__(self) -> Generator[object, None, AsyncPage[T]]:
         return self._fetch().__await__()
 

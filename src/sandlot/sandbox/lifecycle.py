@@ -24,7 +24,7 @@ __all__ = ["AsyncLifecycle", "Lifecycle"]
 _logger = logging.getLogger("sandlot.sandbox")
 
 
-class Lifecycle(Resource, Seen):
+class Lifecycle(Seen, Resource):
     """A sandbox that is there until somebody destroys it."""
 
     def __init__(
@@ -128,7 +128,7 @@ class Lifecycle(Resource, Seen):
             self._code.close()
 
 
-class AsyncLifecycle(AsyncResource, Seen):
+class AsyncLifecycle(Seen, AsyncResource):
     """A sandbox that is there until somebody destroys it."""
 
     def __init__(

@@ -140,7 +140,9 @@ class Authenticator:
         claims = self._tokens.read_user(token)
         standing = await self._users.standing(claims.user_id, claims.team_id)
         if standing is None:
-            raise UnauthorizedError("The user is not in the team of this token any more.")
+            raise UnauthorizedError(
+                "The user is not in the team of this token any more: log in again."
+            )
         _check_active(standing)
         user = standing.user
         if user.key_version != claims.key_version:
@@ -159,12 +161,14 @@ class Authenticator:
         record = await self._keys.find(digest)
         if record is None:
             _ = self._known.pop(digest, None)
-            raise UnauthorizedError("This API key is not known.")
+            raise UnauthorizedError(
+                "This API key is not known: it was revoked, or is for another server."
+            )
         until = now + _REMEMBERED
         if record.expires_at is not None:
             left = (record.expires_at - datetime.now(UTC)).total_seconds()
             if left <= 0:
-                raise UnauthorizedError("This API key has expired.")
+                raise UnauthorizedError("This API key has expired: make another.")
             until = min(until, now + left)
         known = _Known(await self._principal(record), until)
         if len(self._known) >= _REMEMBERED_COUNT:

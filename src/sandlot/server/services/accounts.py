@@ -148,7 +148,7 @@ class Accounts:
         # One who owns the team of the server too begins in their own, as everybody does.
         for standing in sorted(standings, key=lambda each: each.team.id == DEFAULT_TEAM):
             return self._session(standing)
-        raise NoTeamError("This user is in no team.")
+        raise NoTeamError("This user is in no team: have an admin of one add them.")
 
     async def switch_team(self, caller: Principal, team_id: str) -> Session:
         """Return a session of the same user in another team.

@@ -162,7 +162,7 @@ class Hosts:
         record = await self._managed(caller, host_id)
         if (ids := [row.id for row in await self._on_host(host_id)]) and not force:
             raise HasActiveSandboxesError(
-                f"The host has {len(ids)} sandboxes: destroy them first, or ask with force=true.",
+                f"The host has sandboxes ({len(ids)}): destroy them first, or ask with force=true.",
                 ids,
             )
         if record.engine is not None and self._now(record).status == "online":

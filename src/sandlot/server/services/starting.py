@@ -107,9 +107,8 @@ class Starter:
             counts = waited >= check.start_period
             failures += counts
             if (check.retries and failures >= check.retries) or waited > _PATIENCE:
-                raise AgentError(
-                    f"The healthcheck failed {tries} times in {waited:.1f} seconds: {_said(result)}"
-                )
+                times = "once" if tries == 1 else f"{tries} times in {waited:.1f} seconds"
+                raise AgentError(f"The healthcheck failed {times}: {_said(result)}")
             # Failures that cost nothing are no reason to wait for long.
             pause = check.interval if counts and check.retries else min(2 * pause, check.interval)
             await asyncio.sleep(pause)

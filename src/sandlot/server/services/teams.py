@@ -120,7 +120,7 @@ class Teams:
             raise ForbiddenError("This team belongs to the server and cannot be deleted.")
         if (ids := await self._living(team_id)) and not force:
             raise HasActiveSandboxesError(
-                f"The team has {len(ids)} sandboxes: destroy them first, or ask with force=true.",
+                f"The team has sandboxes ({len(ids)}): destroy them first, or ask with force=true.",
                 ids,
             )
         await self._teams.mark_deleted(team_id, datetime.now(UTC))
