@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 from sandlot import AsyncClient, Client, LocalServerError, Retry, StreamClosedError, TransportError
 from sandlot.local import EmbeddedServer
 from sandlot.models import SandboxInfo
-from sandlot.sandbox.sandbox import Sandbox
+from sandlot.sandbox.sandbox import AsyncSandbox, Sandbox
 from tests.colours import in_thread
 from tests.sdk.toy import ID, INFO, Script, Toy, stage
 
@@ -82,6 +85,18 @@ async def test_an_asynchronous_client_starts_its_server_when_entered(
         assert len(started) == 1
         _ = await client.sandboxes.get(ID)
     assert started[0][1].closed == 1
+
+
+@pytest.mark.parametrize(("make", "box"), [(Client, Sandbox), (AsyncClient, AsyncSandbox)])
+@pytest.mark.parametrize("move", [pickle.dumps, copy.deepcopy])
+def test_clients_stay_in_their_process(
+    make: Callable[..., Any], box: Callable[..., Any], move: Callable[[object], object]
+) -> None:
+    client = make(token="hush", base_url="http://127.0.0.1:1")
+    sandbox = box(client._transport, SandboxInfo.model_validate(INFO))
+    for each in (client, client.sandboxes, sandbox):
+        with pytest.raises(TypeError, match="a client in each process"):
+            _ = move(each)
 
 
 async def test_or_when_first_used_and_only_once(started: list[tuple[Any, Embedded]]) -> None:

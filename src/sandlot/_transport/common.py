@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import httpx
 
@@ -97,6 +97,13 @@ class Common:
         self._local = local
         self._tls: ssl.SSLContext | None = None
         self._closed = False
+
+    def __reduce__(self) -> NoReturn:
+        # Its connections and locks are of no use elsewhere, and its key does not belong there.
+        raise TypeError(
+            "clients and sandboxes cannot be pickled or copied deeply: make a client in each"
+            " process, and get the sandbox there by its id"
+        )
 
     @property
     def where(self) -> str:
