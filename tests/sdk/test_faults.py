@@ -15,6 +15,7 @@ from sandlot import (
     CommandTimeoutError,
     ConfigurationError,
     ConnectError,
+    InvalidArgumentError,
     RateLimitError,
     RequestTimeoutError,
     Retry,
@@ -99,6 +100,13 @@ async def test_nobody_there(api: Api) -> None:
             await client.health()
     assert isinstance(caught.value, ConnectionError)
     assert (caught.value.outcome, caught.value.is_retryable) == ("not_started", True)
+
+
+async def test_what_fits_into_no_address(api: Api) -> None:
+    async with api.client() as client:
+        with pytest.raises(InvalidArgumentError, match="too long"):
+            _ = await client.sandboxes.list(cursor="x" * 100_000)
+    assert api.server.asked == []
 
 
 async def test_a_limit_of_requests_is_waited_for(api: Api) -> None:

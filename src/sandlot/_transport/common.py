@@ -198,6 +198,8 @@ class Common:
     def _failure(self, request: Request, exc: httpx.HTTPError | httpx.InvalidURL) -> SandlotError:
         what = describe(request)
         reason = str(exc) or type(exc).__name__
+        if isinstance(exc, httpx.InvalidURL) and "too long" in reason:
+            return InvalidArgumentError(f"{what} cannot be sent: {reason}")
         if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
             return ConfigurationError(f"{what}: base_url cannot be used: {reason}")
         if isinstance(exc, httpx.LocalProtocolError):
