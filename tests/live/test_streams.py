@@ -206,6 +206,25 @@ async def test_every_way_of_leaving_stops_the_command(live: Live, how: str) -> N
         assert (await box.exec("true")).ok
 
 
+@pytest.mark.parametrize("how", ["stop", "timeout"])
+async def test_a_command_has_ended_when_all_that_was_to_end_with_it_has(
+    live: Live, how: str
+) -> None:
+    """The program itself ends at once; what it started is killed a second later."""
+    async with live.box() as box:
+        mark = marker()
+        stubborn = f"trap '' TERM; echo started; sleep {mark}; true"
+        seconds = 2 if how == "timeout" else 0
+        line = f'setsid sh -c "{stubborn}" & sleep {mark}'
+        async with box.exec_stream(line, timeout_sec=seconds) as stream:
+            if how == "timeout":
+                assert (await collect(stream))[-1].timed_out
+            else:
+                assert await until_output(stream) == "started\n"
+                await stream.stop()
+            assert not running(mark)
+
+
 async def test_one_that_prints_for_ever_can_be_stopped(live: Live) -> None:
     async with live.box() as box:
         mark = marker()

@@ -21,7 +21,7 @@ from ._talker import Talker
 
 __all__ = ["AsyncExecStream", "ExecStream"]
 
-_STOP_TIMEOUT = 5.0
+_STOP_TIMEOUT = 15.0
 """Seconds that a command has to end after it was told to."""
 
 

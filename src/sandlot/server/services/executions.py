@@ -85,6 +85,7 @@ class Execution:
         self._left = _LINGER_BYTES
         self._linger: asyncio.TimerHandle | None = None
         self._tasks = TaskGroup()
+        self._endings = TaskGroup()
 
     @property
     def pid(self) -> int:
@@ -118,9 +119,10 @@ class Execution:
         return piece
 
     async def wait(self) -> CommandEnd:
-        """Wait for the end of the program."""
+        """Wait for the end of the program, and of what is being ended of all that it started."""
         try:
             exit = await asyncio.shield(self._exit)
+            await self._endings.finish()
         except SandboxGoneError as error:
             raise AgentError(_GONE) from error
         if self._interrupted:
@@ -155,17 +157,11 @@ class Execution:
 
     async def kill(self) -> None:
         """Kill everything that it started, and wait until that is gone."""
-        try:
-            await self._process.kill()
-        except SandboxGoneError:
-            return
+        await self._endings.finished(self._kill(0.0))
 
     async def stop(self) -> None:
         """Ask everything that it started to end, and kill what does not."""
-        try:
-            await self._process.kill(grace=_GRACE)
-        except SandboxGoneError:
-            return
+        await self._endings.finished(self._kill(_GRACE))
 
     async def interrupt(self) -> None:
         """Kill it because the server is about to stop; `wait` says so."""
@@ -186,12 +182,19 @@ class Execution:
             pass  # the sandbox is gone, and the command with it
         finally:
             await self._tasks.finish()
+            await self._endings.finish()
             await self._process.close()
             if not self._exit.done():
                 _ = self._exit.cancel()
             _ = await asyncio.wait([self._exit])
             if not self._exit.cancelled():
                 _ = self._exit.exception()
+
+    async def _kill(self, grace: float) -> None:
+        try:
+            await self._process.kill(grace=grace)
+        except SandboxGoneError:
+            return
 
     async def _expire(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
