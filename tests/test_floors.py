@@ -12,7 +12,7 @@ import sandlot
 
 ROOT = Path(sandlot.__file__).parent
 FLOORS = [
-    ["models", "_wording"],
+    ["models", "_partial", "_wording"],
     ["errors", "_inside", "_json", "_terminal"],
     ["charts", "tables", "webhooks"],
     ["executions", "_rendering"],

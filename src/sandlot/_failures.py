@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .errors import (
     AgentError,
@@ -20,14 +20,22 @@ from .errors import (
     Outcome,
     PermissionDeniedError,
     RateLimitError,
+    SandlotError,
     TooLargeError,
     UnavailableError,
     UnsupportedByServerError,
 )
 
+if TYPE_CHECKING:
+    from .executions import Execution
+
+_OUTCOME = "x-sandlot-outcome"
+"""Header of refusals that came when something was going on already."""
+
 _BY_CODE: dict[str, type[APIError]] = {
     "unauthorized": AuthenticationError,
     "forbidden": PermissionDeniedError,
+    "account_deactivated": PermissionDeniedError,
     "not_found": NotFoundError,
     "invalid_state": ConflictError,
     "conflict": ConflictError,
@@ -60,11 +68,41 @@ _BY_STATUS: dict[int, type[APIError]] = {
 }
 
 
+_DENIALS = frozenset({"unauthorized", "account_deactivated"})
+"""What a conversation ends with when the credential that began it is not valid any more."""
+
+
 def from_code(code: str, message: str) -> APIError:
     """Make the exception that a code stands for, told over a WebSocket before anything happened."""
     kind = _BY_CODE.get(code) or (InvalidRequestError if code == "invalid_request" else APIError)
     status = next((status for status, each in _BY_STATUS.items() if each is kind), 0)
     return kind(message, code=code, status_code=status)
+
+
+def denied(
+    error: SandlotError,
+    *,
+    stdout: str = "",
+    stderr: str = "",
+    execution: Execution | None = None,
+) -> APIError | None:
+    """Return a refusal for want of rights as one of what was going on; None if it is another one.
+
+    Until then it may have had its effect.
+    """
+    if not isinstance(error, AuthenticationError | PermissionDeniedError):
+        return None
+    if error.code not in _DENIALS:
+        return None
+    late = type(error)(
+        error.message,
+        code=error.code,
+        status_code=error.status_code,
+        outcome="unknown",
+        request_id=error.request_id,
+    )
+    late.stdout, late.stderr, late.execution = stdout, stderr, execution
+    return late
 
 
 def from_response(
@@ -89,7 +127,7 @@ def from_response(
         message = content[:200].decode(errors="replace").strip() or f"HTTP status {status}"
     fallback = InternalServerError if status >= 500 else APIError
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status, fallback)
-    if status >= 500 and status not in (501, 503, 507):
+    if (status >= 500 and status not in (501, 503, 507)) or headers.get(_OUTCOME) == "unknown":
         outcome: Outcome = "unknown"
     else:
         outcome = "not_started"

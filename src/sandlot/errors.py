@@ -46,6 +46,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ._partial import Partial
 from ._wording import explained, last_line
 
 if TYPE_CHECKING:
@@ -206,11 +207,11 @@ class InvalidRequestError(APIError):
     """400: the server does not accept the request."""
 
 
-class AuthenticationError(APIError):
-    """401: the credential is missing, wrong, or of the wrong kind for this call."""
+class AuthenticationError(APIError, Partial):
+    """401: the credential is missing, wrong, not valid any more, or of the wrong kind."""
 
 
-class PermissionDeniedError(APIError, PermissionError):
+class PermissionDeniedError(APIError, Partial, PermissionError):
     """403: the credential may not do this, or the sandbox's user may not."""
 
 

@@ -13,8 +13,11 @@ from sandlot._operations.commands import Command, command
 from sandlot._protocols.exec import STDIN_WINDOW, UNREAD, ExecConversation
 from sandlot._protocols.output import TAIL
 from sandlot.errors import (
+    AuthenticationError,
     CommandError,
     InvalidArgumentError,
+    PermissionDeniedError,
+    SandlotError,
     StreamClosedError,
     UnexpectedResponseError,
     UnsupportedError,
@@ -167,6 +170,29 @@ def test_an_error_ends_it() -> None:
     talk.receive('{"type": "error"}')
     assert taken(talk) == [StreamErrorEvent("the server gave no reason")]
     assert talk.is_over
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("unauthorized", AuthenticationError), ("account_deactivated", PermissionDeniedError)],
+)
+@pytest.mark.parametrize("started", [True, False])
+def test_a_right_that_ends(code: str, kind: type[SandlotError], started: bool) -> None:
+    talk = begun(framed=True)
+    if started:
+        talk.receive(control(type="start", pid=7, tag="t"))
+        talk.receive(frame(1, 0, b"so far \xc3"))
+        talk.receive(frame(2, 0, b"oops"))
+    talk.receive(control(type="error", data="gone", code=code))
+    seen = "".join(event.data for event in taken(talk) if not isinstance(event, StreamStartEvent))
+    with pytest.raises(kind, match="gone") as caught:
+        talk.take()
+    error = caught.value
+    assert isinstance(error, AuthenticationError | PermissionDeniedError)
+    assert sorted(seen) == sorted(error.stdout + error.stderr)
+    assert (error.stdout, error.stderr) == (("so far \ufffd", "oops") if started else ("", ""))
+    assert (error.outcome, error.execution) == ("unknown", None)
+    assert not talk.can_return()
 
 
 def test_a_loss_before_the_end() -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from sandlot._protocols.terminal import TerminalConversation
 from sandlot.errors import (
+    AuthenticationError,
     CommandError,
     ConflictError,
     NotFoundError,
+    PermissionDeniedError,
     SandlotError,
     StreamClosedError,
     UnexpectedResponseError,
@@ -266,3 +268,18 @@ def test_terminals_that_never_began_cannot_be_returned_to() -> None:
     talk.lose("gone")
     with pytest.raises(StreamClosedError):
         talk.check()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("unauthorized", AuthenticationError), ("account_deactivated", PermissionDeniedError)],
+)
+def test_a_right_that_ends(code: str, kind: type[SandlotError]) -> None:
+    talk = begun()
+    output(talk, b"seen")
+    hear(talk, "error", data="gone", code=code, fatal=True)
+    assert talk.take() == b"seen"
+    with pytest.raises(kind, match="gone") as caught:
+        _ = talk.take()
+    assert caught.value.outcome == "unknown"
+    assert not talk.can_return()

@@ -13,6 +13,7 @@ import struct
 from collections import deque
 from typing import TypeAlias
 
+from .._failures import denied, from_code
 from ..errors import SandlotError, StreamClosedError, UnexpectedResponseError
 from ..events import (
     StreamErrorEvent,
@@ -77,6 +78,17 @@ class Hearing:
             stdout=self._stdout.tail(),
             stderr=self._stderr.tail(),
         )
+
+    def deny(self, refusal: SandlotError) -> bool:
+        """Take note that the server refuses to go on; return whether that is all to be known."""
+        stdout, stderr = self._stdout.tail(), self._stderr.tail()
+        error = denied(refusal, stdout=stdout, stderr=stderr)
+        if error is None:
+            return False
+        self._pass_on(STDOUT, self._stdout.flush())
+        self._pass_on(STDERR, self._stderr.flush())
+        self.error = error
+        return True
 
     # What can be done now
 
@@ -166,7 +178,9 @@ class Hearing:
                     self._end(StreamExitEvent(code, fields.maybe_text("signal"), *how))
                 case "error":
                     reason = fields.maybe_text("data") or "the server gave no reason"
-                    self._end(StreamErrorEvent(reason, fields.maybe_text("code")))
+                    name = fields.maybe_text("code")
+                    if not self.deny(from_code(name or "", reason)):
+                        self._end(StreamErrorEvent(reason, name))
                 case "gap":
                     self._skip(fields.text("stream"), fields.whole("offset"))
                 case kind:

@@ -9,8 +9,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._failures import from_code
-from ..errors import CommandError, SandlotError, StreamClosedError, UnexpectedResponseError
+from .._failures import denied, from_code
+from ..errors import (
+    CommandError,
+    SandlotError,
+    StreamClosedError,
+    UnexpectedResponseError,
+)
 from .fields import Fields
 from .hearing import Message
 
@@ -104,6 +109,13 @@ class TerminalConversation:
                 f" on: {reason}"
             )
 
+    def deny(self, refusal: SandlotError) -> bool:
+        """Take note that the server refuses to go on; return whether that is all to be known."""
+        error = denied(refusal)
+        if error is not None:
+            self.error = error
+        return error is not None
+
     # What the server says
 
     def receive(self, message: Message) -> None:
@@ -159,6 +171,8 @@ class TerminalConversation:
     def _failure(self, fields: Fields) -> SandlotError:
         reason = fields.maybe_text("data") or "the server gave no reason"
         code = fields.maybe_text("code")
+        if error := denied(from_code(code or "", reason)):
+            return error
         if code is None or self._began:
             return CommandError(f"The terminal could not be followed: {reason}", code=code)
         return from_code(code, reason)

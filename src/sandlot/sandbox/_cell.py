@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._failures import denied
 from .._operations import arguments
 from .._protocols.cell import KernelTalk
 from .._protocols.kernel import Message, execute_request, kernel_info_request
@@ -19,7 +20,13 @@ from ..code_events import (
     CodeStderrEvent,
     CodeStdoutEvent,
 )
-from ..errors import CodeLostError, CodeTimeoutError, InvalidArgumentError, KernelDiedError
+from ..errors import (
+    CodeLostError,
+    CodeTimeoutError,
+    InvalidArgumentError,
+    KernelDiedError,
+    SandlotError,
+)
 from ..executions import CodeError, Execution, Result
 
 GRACE = 5.0
@@ -273,6 +280,12 @@ class Cell:
             execution=self.execution,
             outcome="unknown",
         )
+
+    def _refused(self, error: SandlotError) -> SandlotError:
+        """Return what is to be raised when a lost connection cannot be replaced."""
+        done = self.execution
+        refusal = denied(error, stdout=done.stdout, stderr=done.stderr, execution=done)
+        return self._lost(str(error)) if refusal is None else refusal
 
     def _probe(self, session: str) -> Message:
         """Return a question whose answer shows that everything before it is over."""

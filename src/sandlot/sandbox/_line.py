@@ -181,7 +181,7 @@ class Line:
                 pass
             except SandlotError as exc:
                 if not exc.is_retryable:
-                    return False
+                    return talk.deny(exc)
             if time.monotonic() > lost_at + _RETURN:
                 break
             turns.sleep(min(pause, turns.left_or_raise(give_up) or pause))
@@ -367,7 +367,7 @@ class AsyncLine:
                 pass
             except SandlotError as exc:
                 if not exc.is_retryable:
-                    return False
+                    return talk.deny(exc)
             if time.monotonic() > lost_at + _RETURN:
                 break
             await turns.async_sleep(min(pause, turns.left_or_raise(give_up) or pause))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from .._protocols.hearing import Message
+from ..errors import SandlotError
 
 
 class Talk(Protocol):
@@ -28,6 +29,10 @@ class Talk(Protocol):
 
     def lose(self, reason: str) -> None:
         """Take note that the connection has ended."""
+        ...
+
+    def deny(self, refusal: SandlotError) -> bool:
+        """Take note that the server refuses to go on; return whether that is all to be known."""
         ...
 
     def can_return(self) -> bool:

@@ -204,7 +204,7 @@ class CodeStream(Cell):
             except (SandlotError, ConnectionError) as exc:
                 reason = str(exc)
                 if isinstance(exc, SandlotError) and not exc.is_retryable:
-                    raise self._lost(reason) from exc
+                    raise self._refused(exc) from exc
             else:
                 return
             if time.monotonic() > patience:
@@ -389,7 +389,7 @@ class AsyncCodeStream(Cell):
             except (SandlotError, ConnectionError) as exc:
                 reason = str(exc)
                 if isinstance(exc, SandlotError) and not exc.is_retryable:
-                    raise self._lost(reason) from exc
+                    raise self._refused(exc) from exc
             else:
                 return
             if time.monotonic() > patience:

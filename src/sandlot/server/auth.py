@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +17,10 @@ from .services.principals import (
     DEFAULT_SCOPES,
     DEFAULT_TEAM,
     LOCAL_USER,
+    Credential,
     Principal,
 )
-from .services.tokens import Tokens
+from .services.tokens import Claims, Tokens
 from .store.base import Store
 from .store.identity_records import ApiKeyRecord, Standing, UserRecord
 
@@ -42,7 +44,12 @@ class _Known:
 
 
 class Authenticator:
-    """Tells who is asking."""
+    """Tells who is asking.
+
+    Attributes:
+        changes: How often what is known of users, teams and keys has changed on this server.
+        changed: Set whenever it does.
+    """
 
     def __init__(self, store: Store, tokens: Tokens, *, required: bool) -> None:
         self._teams = store.teams
@@ -52,7 +59,8 @@ class Authenticator:
         self._required = required
         self._known = dict[str, _Known]()
         self._touched = dict[str, float]()
-        self._changes = 0
+        self.changes = 0
+        self.changed = asyncio.Event()
 
     @property
     def required(self) -> bool:
@@ -92,8 +100,9 @@ class Authenticator:
 
     def forget(self) -> None:
         """Look everybody up again: keys, members or teams have changed."""
-        self._changes += 1
+        self.changes += 1
         self._known.clear()
+        self.changed.set()
 
     async def identify(self, key: str | None, authorization: str | None = None) -> Principal:
         """Return who has this key, or this token.
@@ -112,10 +121,23 @@ class Authenticator:
             return await self._by_key(key)
         scheme, _, token = (authorization or "").partition(" ")
         if scheme == "Bearer" and token:
-            return await self._by_token(token)
+            return await self._by_claims(self._tokens.read_user(token))
         raise UnauthorizedError(
             "A credential is needed: an API key as X-API-Key, or a token as Authorization: Bearer."
         )
+
+    async def confirm(self, credential: Credential) -> Principal:
+        """Return who a credential stands for now that it was shown some time ago.
+
+        Raises:
+            UnauthorizedError: Nobody any more.
+            AccountDeactivatedError: A user who was disabled since.
+        """
+        if isinstance(credential, str):
+            return (await self._look_up(credential, time.monotonic())).principal
+        if credential.expires_at <= time.time():
+            raise UnauthorizedError("The token has expired: log in again.")
+        return await self._by_claims(credential)
 
     def identify_host(self, token: str | None) -> Principal:
         """Return the host that has this token.
@@ -136,8 +158,7 @@ class Authenticator:
         await self._touch(known.principal, now)
         return known.principal
 
-    async def _by_token(self, token: str) -> Principal:
-        claims = self._tokens.read_user(token)
+    async def _by_claims(self, claims: Claims) -> Principal:
         standing = await self._users.standing(claims.user_id, claims.team_id)
         if standing is None:
             raise UnauthorizedError(
@@ -154,10 +175,11 @@ class Authenticator:
             role=standing.role,
             is_admin=user.is_admin,
             name=user.name,
+            credential=claims,
         )
 
     async def _look_up(self, digest: str, now: float) -> _Known:
-        changes = self._changes
+        changes = self.changes
         record = await self._keys.find(digest)
         if record is None:
             _ = self._known.pop(digest, None)
@@ -173,7 +195,7 @@ class Authenticator:
         known = _Known(await self._principal(record), until)
         if len(self._known) >= _REMEMBERED_COUNT:
             self._known.clear()
-        if changes == self._changes:  # otherwise what was found may be out of date already
+        if changes == self.changes:  # otherwise what was found may be out of date already
             self._known[digest] = known
         return known
 
@@ -190,6 +212,7 @@ class Authenticator:
                 key_id=record.id,
                 scopes=scopes & DEFAULT_SCOPES,
                 name=record.name,
+                credential=record.hash,
             )
         _check_active(standing)
         return Principal(
@@ -201,6 +224,7 @@ class Authenticator:
             scopes=scopes,
             is_admin=standing.user.is_admin,
             name=record.name,
+            credential=record.hash,
         )
 
     async def _touch(self, principal: Principal, now: float) -> None:

@@ -17,7 +17,10 @@ from sandlot.models import Error, ErrorDetail
 from .api.permissions import methods_of
 from .services.errors import HasActiveSandboxesError, RateLimitedError, ServiceError
 
-__all__ = ["STATUS_OF", "error_response", "install_handlers"]
+__all__ = ["OUTCOME", "STATUS_OF", "error_response", "install_handlers"]
+
+OUTCOME: Final = "X-Sandlot-Outcome"
+"""Header of failures that look as if nothing had happened, although something may have."""
 
 STATUS_OF: Final[dict[str, int]] = {
     "invalid_request": 400,
@@ -91,6 +94,8 @@ async def _on_service_error(connection: HTTPConnection, error: Exception) -> Res
     headers = dict[str, str]()
     if isinstance(error, RateLimitedError):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if error.midway:
+        headers[OUTCOME] = "unknown"
     ids = error.sandbox_ids if isinstance(error, HasActiveSandboxesError) else None
     return error_response(error.code, str(error), _request_id(connection), headers, ids)
 

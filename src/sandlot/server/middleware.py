@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .api.permissions import route_of
 from .errors import error_response
+from .grants import Grant
 from .proxy import MARK, CutError, is_for_port
 from .services.audit import Draft
 
@@ -65,7 +66,10 @@ class _Exchange:
             outcome = "disconnected"
         except CutError:
             outcome = "cut"
-        except Exception:
+        except Exception as error:
+            if self._was_ended(error):
+                outcome = "ended"
+                return
             outcome = "failed"
             _log.exception("request failed", extra={"request_id": self._request_id})
             if self._status is None:
@@ -84,6 +88,11 @@ class _Exchange:
             message.setdefault("headers", [])
             _ = MutableHeaders(scope=message).setdefault("x-request-id", self._request_id)
         await self._send(message)
+
+    def _was_ended(self, error: Exception) -> bool:
+        """Tell whether the client lost its rights in the middle of an answer: it breaks off."""
+        grant: Grant | None = self._scope["state"].get("grant")
+        return grant is not None and grant.lost and self._status is not None
 
     def _finish_draft(self) -> None:
         """Write the outcome into the audit log, before the client learns it."""

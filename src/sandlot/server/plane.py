@@ -17,6 +17,7 @@ from .engine.base import (
     EngineError,
     SandboxSpec,
 )
+from .grants import Grants
 from .ids import is_id, new_id
 from .options import Options
 from .outgoing.senders import Senders
@@ -90,6 +91,7 @@ class ControlPlane:
     """
 
     auth: Authenticator
+    grants: Grants
     accounts: Accounts
     api_keys: ApiKeys
     teams: Teams
@@ -206,6 +208,7 @@ class ControlPlane:
         server_id = _server_id(options)
         store = await open_store(options.database)
         self.auth = Authenticator(store, tokens, required=options.auth == "api-key")
+        self.grants = Grants(self.auth)
         passwords = Passwords()
         self.accounts = Accounts(store, tokens, passwords, options.signup)
         self.api_keys = ApiKeys(store, self.auth.forget)
@@ -266,6 +269,7 @@ class ControlPlane:
         ):
             _ = self._background.start(_forever(work, interval))
         _ = self._background.start(self.audit.write())
+        _ = self._background.start(self.grants.watch())
 
 
 def _token_secret(options: Options) -> str:

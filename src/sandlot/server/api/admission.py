@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Depends
@@ -60,11 +61,13 @@ async def admit(
             token = _token(await websocket.receive())
     except TimeoutError as error:
         raise UnauthorizedError("No auth message came in time.") from error
+    since = plane.auth.changes
     caller = await plane.auth.identify(None, f"Bearer {token}")
     act_as(caller.actor)
     rule = rule_of(websocket.scope)
     assert rule is not None
     check(rule, caller)
+    websocket.state.grant = plane.grants.grant(caller, since, partial(check, rule))
     sandbox_id: str = websocket.path_params["id"]
     live = await plane.sandboxes.running(caller.team_id, sandbox_id)
     if rule.audited is not None:

@@ -12,6 +12,8 @@ from starlette.responses import Response
 from sandlot.models import Model
 from sandlot.server.services.errors import InvalidRequestError, TooLargeError
 
+from .context import held
+
 __all__ = ["parse_json", "read_json", "reply", "reply_list"]
 
 _M = TypeVar("_M", bound=Model)
@@ -28,10 +30,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     if length.isdecimal() and int(length) > limit:
         raise TooLargeError(_too_large(limit))
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise TooLargeError(_too_large(limit))
+    with held(request, begun=False):  # whoever sends it slowly must still be allowed at its end
+        async for piece in request.stream():
+            body += piece
+            if len(body) > limit:
+                raise TooLargeError(_too_large(limit))
     return bytes(body)
 
 

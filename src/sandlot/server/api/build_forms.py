@@ -18,6 +18,7 @@ from sandlot.server.services.archives import rewrite
 from sandlot.server.services.errors import InvalidRequestError, TooLargeError
 
 from .bodies import parse_json, read_json
+from .context import held
 from .multipart import FormParser
 
 __all__ = ["Archive", "receive_build"]
@@ -75,14 +76,15 @@ class _Form:
         if length.isdecimal() and int(length) > self._limit + _ROOM:
             raise self._too_large()
         begun = set[str]()
-        async for data in self._request.stream():
-            for piece in self._parser.feed(data):
-                if piece.kind == "begin":
-                    if piece.name in begun:
-                        raise InvalidRequestError(f"{piece.name[:100]}: came twice.")
-                    begun.add(piece.name)
-                elif piece.kind == "data":
-                    await self._take(piece.name, piece.data)
+        with held(self._request, begun=False):
+            async for data in self._request.stream():
+                for piece in self._parser.feed(data):
+                    if piece.kind == "begin":
+                        if piece.name in begun:
+                            raise InvalidRequestError(f"{piece.name[:100]}: came twice.")
+                        begun.add(piece.name)
+                    elif piece.kind == "data":
+                        await self._take(piece.name, piece.data)
         self._parser.finish()
         if "config" not in begun:
             raise InvalidRequestError("config: is missing.")

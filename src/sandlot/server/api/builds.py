@@ -20,7 +20,7 @@ from sandlot.server.store.builds import BuildRecord
 
 from .bodies import read_body, reply, reply_list
 from .build_forms import receive_build
-from .context import Caller, Plane, check_id
+from .context import Caller, Plane, check_id, held
 from .cursors import cursor, page_limit, parse_cursor
 from .disconnects import while_connected
 from .idempotency import fingerprint, once
@@ -98,7 +98,8 @@ async def read_build_log(
     wait = _number(query, "wait_sec", 0, _LONGEST_WAIT)
     _ = await read_body(request, 0)
     work = plane.builds.read_log(build_id, offset, limit, wait)
-    page = await while_connected(request, work)
+    with held(request):
+        page = await while_connected(request, work)
     view = BuildLogPage(
         status=page.record.status,
         current_step=page.record.current_step,

@@ -17,7 +17,7 @@ from sandlot.server.services.commands import CommandResult, CommandSpec
 from sandlot.server.services.errors import InvalidRequestError
 
 from .bodies import read_json, reply
-from .context import Plane, RunningSandbox
+from .context import Plane, RunningSandbox, held
 from .disconnects import while_connected
 from .processes import background_reply
 
@@ -39,15 +39,14 @@ async def exec_command(request: Request, plane: Plane, live: RunningSandbox) -> 
         return background_reply(live.record.id, body.cmd, job)
     stdin = _stdin(body)
     limit = body.max_output_bytes
-    result = await while_connected(
-        request,
-        plane.commands.run(
-            live,
-            command_spec(body, _DEFAULT_TIMEOUT, stdin=stdin is not None),
-            stdin=stdin,
-            max_output=plane.options.max_output_bytes if limit is None else limit,
-        ),
+    work = plane.commands.run(
+        live,
+        command_spec(body, _DEFAULT_TIMEOUT, stdin=stdin is not None),
+        stdin=stdin,
+        max_output=plane.options.max_output_bytes if limit is None else limit,
     )
+    with held(request):
+        result = await while_connected(request, work)
     return reply(_result(live.record.id, body.cmd, result))
 
 

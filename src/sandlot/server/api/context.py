@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
+from sandlot.server.grants import Grant
 from sandlot.server.ids import is_id
 from sandlot.server.plane import ControlPlane
 from sandlot.server.services.audit import Draft, begin
@@ -31,6 +34,7 @@ __all__ = [
     "authorize",
     "check_id",
     "check_sandbox_id",
+    "held",
 ]
 
 _log = logging.getLogger("sandlot.server")
@@ -61,7 +65,9 @@ async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
     elif rule.late and _comes_without(connection) and plane.auth.required:
         return NOBODY  # what it asks for is checked when it has said who it is
     else:
+        since = plane.auth.changes
         caller = await _identify(connection, plane, rule)
+        connection.state.grant = plane.grants.grant(caller, since, partial(check, rule))
     act_as(caller.actor)
     if rule.audited is not None:
         resource: str | None = connection.path_params.get(rule.audited.resource)
@@ -73,6 +79,20 @@ async def authorize(connection: HTTPConnection, plane: Plane) -> Principal:
         # PostgreSQL has no NUL in texts, so that nothing can be found by one.
         raise InvalidRequestError("The query must not contain NUL characters.")
     return caller
+
+
+def held(connection: HTTPConnection, *, begun: bool = True) -> AbstractContextManager[None]:
+    """Go on for as long as whoever asks may.
+
+    Args:
+        connection: What they ask with.
+        begun: Whether something may have happened when they may no more.
+
+    Raises:
+        ServiceError: They may no more; what was going on in the block was cancelled.
+    """
+    grant: Grant | None = getattr(connection.state, "grant", None)
+    return nullcontext() if grant is None else grant.held(begun=begun)
 
 
 def _comes_without(connection: HTTPConnection) -> bool:

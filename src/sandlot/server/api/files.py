@@ -14,7 +14,7 @@ from sandlot.server.services.errors import AgentError
 from sandlot.server.services.files import Download, open_download
 
 from .bodies import read_json
-from .context import Plane, RunningSandbox
+from .context import Plane, RunningSandbox, held
 from .disconnects import while_connected
 from .paths import wanted_path
 from .uploads import receive_file
@@ -64,7 +64,9 @@ class FileResponse(Response):
             # Nobody else notices that the client has gone: sending then does nothing, at no cost,
             # and what comes out of a sandbox may have no end, or stop coming.
             sending = _send_file(download, self.media_type or "", send)
-            await while_connected(Request(scope, receive), sending)
+            request = Request(scope, receive)
+            with held(request):
+                await while_connected(request, sending)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

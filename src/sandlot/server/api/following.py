@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Final
 
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sandlot.models import ExecStreamEvent
+from sandlot.server.services.errors import ServiceError
 from sandlot.server.services.executions import CommandEnd
 from sandlot.server.services.jobs import Job
 from sandlot.server.services.tapes import Gap, Reader
 
 from .wire import Wire
 
-__all__ = ["exit_event", "race", "receive", "send_output"]
+__all__ = ["exit_event", "race", "receive", "say_last", "send_output"]
+
+_FAREWELL: Final = 2.0
 
 
 async def send_output(
@@ -66,6 +70,16 @@ async def race(
         for task in tasks:
             _ = task.cancel()
         _ = await asyncio.wait(tasks)
+
+
+async def say_last(websocket: WebSocket, message: Message, error: ServiceError) -> None:
+    """Say why a conversation is over; whoever lost the right to it is not waited for long.
+
+    Raises:
+        TimeoutError: They have not taken what was said before.
+    """
+    async with asyncio.timeout(_FAREWELL if error.midway else None):
+        await websocket.send(message)
 
 
 async def receive(websocket: WebSocket) -> Message:

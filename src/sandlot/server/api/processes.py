@@ -20,9 +20,9 @@ from sandlot.server.services.tapes import Gap
 
 from .admission import Admission, admit
 from .bodies import reply
-from .context import Plane, RunningSandbox
-from .following import race, receive, send_output
-from .wire import SUBPROTOCOL, BinaryWire, TextWire
+from .context import Plane, RunningSandbox, held
+from .following import race, receive, say_last, send_output
+from .wire import SUBPROTOCOL, BinaryWire, TextWire, Wire
 
 __all__ = ["background_reply", "router"]
 
@@ -69,25 +69,31 @@ async def stream_process(
             live = await admit(websocket, plane, admission)
             job = plane.jobs.find(live.record.id, selector)
             _check(job, offsets)
-            reader = job.tape.reader(offsets)
-            try:
-                with live.active():
-                    start = ExecStreamEvent(type="start", pid=job.execution.pid, tag=job.tag)
-                    await websocket.send(wire.event(start))
-                    if binary and offsets is None:  # frames have offsets: say where they begin
-                        for stream, offset in reader.seen.items():
-                            await websocket.send(*wire.gap(Gap(stream, offset)))
-                    gaps = binary or offsets is not None
-                    output = send_output(websocket, wire, job, reader, gaps=gaps)
-                    await race(output, _ignore(websocket))
-            finally:
-                job.tape.leave(reader)
+            with held(websocket), live.active():
+                await _follow(websocket, wire, job, offsets)
         except ServiceError as error:
             event = ExecStreamEvent(type="error", data=str(error), code=error.code)
-            await websocket.send(wire.event(event))
+            await say_last(websocket, wire.event(event), error)
         await websocket.close(1000)
-    except WebSocketDisconnect:
+    except (WebSocketDisconnect, TimeoutError):
         return
+
+
+async def _follow(
+    websocket: WebSocket, wire: Wire, job: Job, offsets: dict[Stream, int] | None
+) -> None:
+    reader = job.tape.reader(offsets)
+    framed = isinstance(wire, BinaryWire)
+    try:
+        start = ExecStreamEvent(type="start", pid=job.execution.pid, tag=job.tag)
+        await websocket.send(wire.event(start))
+        if framed and offsets is None:  # frames have offsets: say where they begin
+            for stream, offset in reader.seen.items():
+                await websocket.send(*wire.gap(Gap(stream, offset)))
+        gaps = framed or offsets is not None
+        await race(send_output(websocket, wire, job, reader, gaps=gaps), _ignore(websocket))
+    finally:
+        job.tape.leave(reader)
 
 
 def background_reply(sandbox_id: str, cmd: str, job: Job) -> Response:

@@ -30,8 +30,8 @@ from sandlot.server.services.live import LiveSandbox
 
 from .bodies import parse_json
 from .commands import command_spec
-from .context import Plane, RunningSandbox
-from .following import race, receive, send_output
+from .context import Plane, RunningSandbox, held
+from .following import race, receive, say_last, send_output
 from .wire import SUBPROTOCOL, BinaryWire, Control, Stdin, TextWire, Wire
 
 __all__ = ["router"]
@@ -65,7 +65,7 @@ async def stream_command(websocket: WebSocket, plane: Plane, live: RunningSandbo
     try:
         await conversation.run(plane, live)
         await websocket.close(1000)
-    except WebSocketDisconnect:
+    except (WebSocketDisconnect, TimeoutError):
         return
 
 
@@ -75,6 +75,7 @@ class _Conversation:
     def __init__(self, websocket: WebSocket, wire: Wire) -> None:
         self._websocket = websocket
         self._wire = wire
+        self._told = False
 
     async def run(self, plane: ControlPlane, live: LiveSandbox) -> None:
         """Talk from the first message to the last event.
@@ -83,15 +84,21 @@ class _Conversation:
             WebSocketDisconnect: The client left.
         """
         try:
-            first = await self._receive_first()
-            if first.type == "resume" and self._wire.has_stdin:
-                await self._resume(plane.jobs, live, parse_json(first.text, ExecStreamResume))
-            elif first.type == "start":
-                await self._start(plane.jobs, live, parse_json(first.text, ExecStreamStart))
-            else:
-                raise InvalidRequestError("The first message must be a start message.")
+            with held(self._websocket):
+                await self._talk(plane.jobs, live)
         except ServiceError as error:
-            await self._send_event(ExecStreamEvent(type="error", data=str(error), code=error.code))
+            if not self._told:
+                event = ExecStreamEvent(type="error", data=str(error), code=error.code)
+                await say_last(self._websocket, self._wire.event(event), error)
+
+    async def _talk(self, jobs: Jobs, live: LiveSandbox) -> None:
+        first = await self._receive_first()
+        if first.type == "resume" and self._wire.has_stdin:
+            await self._resume(jobs, live, parse_json(first.text, ExecStreamResume))
+        elif first.type == "start":
+            await self._start(jobs, live, parse_json(first.text, ExecStreamStart))
+        else:
+            raise InvalidRequestError("The first message must be a start message.")
 
     async def _receive_first(self) -> Control:
         try:
@@ -126,18 +133,22 @@ class _Conversation:
     async def _follow(self, jobs: Jobs, sandbox_id: str, job: Job, start: ExecStreamEvent) -> None:
         """Have the client follow a command; what becomes of that depends on how the client left."""
         seat = job.sit_down()
-        patience = 0.0
+        patience: float | None = None
         try:
             await self._send_event(start)
             await self._serve(job, seat)
+            self._told = True
             if job.patience:
                 patience = job.patience
                 await self._wait_for_goodbye()
         except WebSocketDisconnect as left:
-            patience = 0.0 if left.code in _ON_PURPOSE else job.patience
+            patience = None if left.code in _ON_PURPOSE else job.patience or None
+            raise
+        except asyncio.CancelledError:
+            patience = 0.0  # the client has no right to it any more, and is told without delay
             raise
         finally:
-            if patience:
+            if patience is not None:
                 jobs.end_later(sandbox_id, job, seat, patience)
             elif not seat.done():
                 await jobs.end(sandbox_id, job)

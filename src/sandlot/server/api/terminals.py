@@ -25,8 +25,8 @@ from sandlot.server.services.tapes import Gap, Reader
 
 from .admission import Admission, admit
 from .bodies import parse_json
-from .context import Plane, RunningSandbox
-from .following import race, receive
+from .context import Plane, RunningSandbox, held
+from .following import race, receive, say_last
 
 __all__ = ["router"]
 
@@ -55,11 +55,13 @@ async def open_terminal(websocket: WebSocket, plane: Plane, admission: Admission
     try:
         try:
             live = await admit(websocket, plane, admission)
-            await seat.run(plane, live)
+            with held(websocket):
+                await seat.run(plane, live)
         except ServiceError as error:
-            await seat.send(PtyEvent(type="error", data=str(error), code=error.code, fatal=True))
+            event = PtyEvent(type="error", data=str(error), code=error.code, fatal=True)
+            await say_last(websocket, _message(event), error)
         await websocket.close(1000)
-    except WebSocketDisconnect:
+    except (WebSocketDisconnect, TimeoutError):
         return
 
 
@@ -97,8 +99,7 @@ class _Seat:
 
     async def send(self, event: PtyEvent) -> None:
         """Send an event."""
-        text = event.model_dump_json(exclude_none=True)
-        await self._websocket.send({"type": "websocket.send", "text": text})
+        await self._websocket.send(_message(event))
 
     async def _receive_first(self) -> PtyMessage:
         try:
@@ -149,6 +150,10 @@ class _Seat:
         while True:
             await asyncio.sleep(_PING_INTERVAL)
             await self.send(PtyEvent(type="ping"))
+
+
+def _message(event: PtyEvent) -> Message:
+    return {"type": "websocket.send", "text": event.model_dump_json(exclude_none=True)}
 
 
 def _spec(first: PtyMessage) -> CommandSpec:

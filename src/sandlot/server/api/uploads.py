@@ -14,6 +14,7 @@ from sandlot.server.services.errors import InvalidRequestError, NoSpaceError, To
 from sandlot.server.services.files import PIECE, Upload, open_upload
 from sandlot.server.services.live import LiveSandbox
 
+from .context import held
 from .multipart import FormParser
 
 __all__ = ["receive_file"]
@@ -34,6 +35,13 @@ async def receive_file(
         limit: Largest size of the body.
         opening: Opens what takes it there.
     """
+    with held(request):
+        await _receive(request, live, limit, opening)
+
+
+async def _receive(
+    request: Request, live: LiveSandbox, limit: int | None, opening: Opening
+) -> None:
     parser = FormParser(request.headers.get("content-type"))
     async with AsyncExitStack() as stack:
         receiver = _Receiver(live, stack, request.query_params.get("path"), opening)

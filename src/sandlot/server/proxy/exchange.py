@@ -49,6 +49,9 @@ class Exchange:
         opener: Opens connections.
         timeout: Seconds that the answer may take to begin, once the request stands still.
 
+    Attributes:
+        begun: Whether the client has got some of the answer.
+
     Raises:
         InvalidRequestError: The request cannot be passed on.
     """
@@ -80,6 +83,7 @@ class Exchange:
         self._declined = False
         self._deserted = False
         self._complete = False
+        self.begun = False
 
     async def run(self, on_bytes: Callable[[], None]) -> Tunnel | None:
         """Pass everything on; return the tunnel, if it has become one.
@@ -179,6 +183,7 @@ class Exchange:
             self._declined = True
             # Whether the body comes all the same is the client's to decide, and cannot be known.
             headers.append((b"connection", b"close"))
+        self.begun = True
         await self._client.send(
             {"type": "http.response.start", "status": status, "headers": headers}
         )
@@ -208,6 +213,7 @@ class Exchange:
         except ConnectionError as error:
             connection.close()
             raise ClientDisconnect from error
+        self.begun = True
         port, late = connection.change_protocol(tunnel.port)
         lines = [b"HTTP/1.1 101 Switching Protocols", *(b"%s: %s" % pair for pair in headers)]
         client.write(b"\r\n".join(lines) + b"\r\n\r\n" + late)

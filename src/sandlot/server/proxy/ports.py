@@ -7,7 +7,8 @@ from email.utils import formatdate
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandlot.server.errors import error_response
+from sandlot.server.errors import OUTCOME, error_response
+from sandlot.server.grants import Grant
 from sandlot.server.ids import is_id
 from sandlot.server.plane import ControlPlane
 from sandlot.server.services.errors import (
@@ -19,10 +20,11 @@ from sandlot.server.services.errors import (
     ServiceError,
 )
 from sandlot.server.services.live import LiveSandbox
+from sandlot.server.services.principals import Principal
 
 from .client import Client, is_for_port
 from .connections import PortConnection
-from .exchange import Exchange
+from .exchange import CutError, Exchange
 from .headers import MARK
 from .pool import Pool
 from .tunnel import Tunnel
@@ -42,16 +44,22 @@ class PortProxy:
         """Serve a request."""
         log: dict[str, object] = {"route": "port"}
         client.scope["state"]["log"] = log
+        exchange: Exchange | None = None
         try:
-            live, port = await self._admit(client)
+            caller, grant = await self._identify(client)
+            live, port = await self._admit(caller, client)
             log |= {"sandbox_id": live.record.id, "port": port}
-            tunnel = await self._exchange(live, port, client)
+            door = _Door(self._pool, live, port)
+            exchange = Exchange(client, door, self._plane.options.port_answer_timeout)
+            with grant.held():
+                tunnel = await self._exchange(live, exchange)
+                if tunnel is not None:
+                    log["status"] = 101
+                    await self._keep(tunnel)
         except ServiceError as error:
+            if exchange is not None and exchange.begun:
+                raise CutError from error  # the client lost its rights, or it would know already
             await self._refuse(client, error)
-            return
-        if tunnel is not None:
-            log["status"] = 101
-            await self._keep(tunnel)
 
     def interrupt(self) -> None:
         """Break everything off: the server is about to stop."""
@@ -59,12 +67,16 @@ class PortProxy:
             each.abort()
         self._pool.close()
 
-    async def _admit(self, client: Client) -> tuple[LiveSandbox, int]:
+    async def _identify(self, client: Client) -> tuple[Principal, Grant]:
         self._check_running()
+        key = dict(reversed(client.headers)).get(b"x-api-key")
+        auth, since = self._plane.auth, self._plane.auth.changes
+        caller = await auth.identify(None if key is None else key.decode("latin-1"))
+        return caller, self._plane.grants.grant(caller, since, lambda _caller: None)
+
+    async def _admit(self, caller: Principal, client: Client) -> tuple[LiveSandbox, int]:
         address = client.address
         headers = dict(reversed(client.headers))
-        key = headers.get(b"x-api-key")
-        caller = await self._plane.auth.identify(None if key is None else key.decode("latin-1"))
         origin = headers.get(b"origin")
         own = f"{client.origin.scheme}://".encode() + address.host
         if caller.kind == "open" and origin not in (None, own):
@@ -78,9 +90,7 @@ class PortProxy:
             raise InvalidRequestError("There are no sandboxes with ids like this one.")
         return await self._plane.sandboxes.running(caller.team_id, address.sandbox_id), port
 
-    async def _exchange(self, live: LiveSandbox, port: int, client: Client) -> Tunnel | None:
-        door = _Door(self._pool, live, port)
-        exchange = Exchange(client, door, self._plane.options.port_answer_timeout)
+    async def _exchange(self, live: LiveSandbox, exchange: Exchange) -> Tunnel | None:
         self._running.add(exchange)
         try:
             with live.active():
@@ -104,6 +114,8 @@ class PortProxy:
         headers = {MARK: error.code}
         if any(name == b"expect" for name, _ in client.headers):
             headers["connection"] = "close"  # whether the body comes all the same is not known
+        if error.midway:
+            headers[OUTCOME] = "unknown"
         headers["date"] = formatdate(usegmt=True)
         request_id: str = client.scope["state"]["request_id"]
         response = error_response(error.code, str(error), request_id, headers)

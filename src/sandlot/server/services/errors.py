@@ -69,9 +69,14 @@ __all__ = [
 
 
 class ServiceError(Exception):
-    """Base of all errors of the domain."""
+    """Base of all errors of the domain.
+
+    Attributes:
+        midway: Whether it ended something that was going on, and may have had an effect.
+    """
 
     code: ClassVar[str] = "internal_error"
+    midway: bool = False
 
 
 class InvalidRequestError(ServiceError):

@@ -8,10 +8,12 @@ nobody asked for is the system's.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
 from sandlot.server.store.identity_records import DEFAULT_TEAM, LOCAL_USER
+
+from .tokens import Claims
 
 __all__ = [
     "ALL_SCOPES",
@@ -21,6 +23,7 @@ __all__ = [
     "NOBODY",
     "SYSTEM",
     "Actor",
+    "Credential",
     "Principal",
     "act_as",
     "current_actor",
@@ -33,6 +36,10 @@ ALL_SCOPES: Final = frozenset(
     {"sandboxes", "api_keys", "teams", "users", "audit", "hosts", "channels", "admin"}
 )
 """All that an API key can be made for."""
+
+
+Credential: TypeAlias = str | Claims
+"""What can be looked up again: the digest of an API key, or what a user's token says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class Principal:
         scopes: What an API key may be used for; everything else may be used for all.
         is_admin: Whether the user is an administrator of the platform.
         name: What people call them.
+        credential: What they have shown, if their rights can end.
     """
 
     kind: Literal["nobody", "open", "api_key", "user", "host"]
@@ -83,6 +91,7 @@ class Principal:
     scopes: frozenset[str] = ALL_SCOPES
     is_admin: bool = False
     name: str | None = None
+    credential: Credential | None = field(default=None, repr=False, compare=False)
 
     @property
     def actor(self) -> Actor:

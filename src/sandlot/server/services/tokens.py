@@ -43,11 +43,13 @@ class Claims:
 
     Attributes:
         key_version: That of the user when the token was made.
+        expires_at: When it ceases to be valid, in seconds since 1970.
     """
 
     user_id: str
     team_id: str
     key_version: int
+    expires_at: float
 
 
 class Tokens:
@@ -83,8 +85,8 @@ class Tokens:
         """
         claims = self._read("user", text)
         match claims:
-            case {"sub": str(user_id), "team_id": str(team_id), "ver": int(version)}:
-                return Claims(user_id, team_id, version)
+            case {"sub": str(user), "team_id": str(team), "ver": int(version), "exp": expires_at}:
+                return Claims(user, team, version, float(expires_at))
             case _:
                 raise UnauthorizedError(_INVALID)
 
