@@ -55,7 +55,40 @@ def test_builds_come_back_as_they_were(run: Run) -> None:
         assert await store.builds.get(new_id("bld")) is None
         assert await store.builds.list(None, None) == [third, done, first]
         assert await store.builds.list((third.created_at, third.id), 1) == [done]
-        assert await store.builds.unfinished() == [first, third]
+        assert await store.builds.unfinished([None, "host-x"]) == [first, third]
+
+    run(scenario)
+
+
+def test_builds_belong_to_hosts(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        rows, here, there = store.builds, new_id("host"), new_id("host")
+        ours, theirs = (replace(build("a", 2), host_id=each) for each in (here, there))
+        nobodys = build("b", 1)
+        for each in (nobodys, ours, theirs):
+            await rows.add(each)
+        assert await rows.unfinished([here]) == [ours]
+        assert await rows.unfinished([here, None]) == [ours, nobodys]
+        assert await rows.unfinished([]) == []
+        assert not await rows.adopt(theirs.id, here)
+        assert not await rows.adopt(new_id("bld"), here)
+        assert await rows.adopt(nobodys.id, here)
+        assert not await rows.adopt(nobodys.id, there)
+        assert [each.id for each in await rows.unfinished([here])] == [ours.id, nobodys.id]
+
+    run(scenario)
+
+
+def test_what_has_ended_stays_as_it_was(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        rows, record = store.builds, build("a")
+        assert not await rows.save(record)  # it is not there
+        await rows.add(record)
+        for status in ("running", "cancelled"):
+            assert await rows.save(replace(record, status=status))
+        assert not await rows.save(replace(record, status="success"))
+        assert await rows.get(record.id) == replace(record, status="cancelled")
+        assert not await rows.adopt(record.id, new_id("host"))
 
     run(scenario)
 

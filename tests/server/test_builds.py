@@ -11,12 +11,16 @@ from typing import Any
 
 import httpx
 from contract import Contract
+from doubles import Double
 from harness import ServerProcess, client_of, eventually
 
 from sandlot.server.ids import new_id
 from sandlot.server.services.builds import Builds
 from sandlot.server.services.errors import HostUnavailableError, NotFoundError
+from sandlot.server.services.events import Events
+from sandlot.server.services.machines import Machines
 from sandlot.server.store.builds import BuildRecord
+from sandlot.server.store.memory import MemoryStore
 from sandlot.server.store.memory_builds import MemoryBuilds
 
 NO_BUILD = "bld-" + "0" * 25
@@ -152,6 +156,8 @@ def test_what_programs_say_fits_into_every_database(
 class _Elsewhere:
     """Sandboxes and snapshots of a server that never gets so far."""
 
+    live = ()
+
     async def starting_point(self, *_what: object) -> None:
         _ = await asyncio.Event().wait()
 
@@ -164,6 +170,8 @@ class _Elsewhere:
 async def recovered(place: Path, **fields: Any) -> tuple[Builds, str]:
     """Return the builds of a server that begins with one that there was."""
     rows, elsewhere = MemoryBuilds(), _Elsewhere()
+    machines = Machines(MemoryStore(), Double(), Events(), new_id("host"), 90)
+    await machines.start()
     record = BuildRecord(
         id=new_id("bld"),
         team_id="team",
@@ -180,7 +188,7 @@ async def recovered(place: Path, **fields: Any) -> tuple[Builds, str]:
     )
     await rows.add(record)
     make: Any = Builds
-    builds: Builds = make(rows, elsewhere, elsewhere, None, place, 60.0)
+    builds: Builds = make(rows, machines, elsewhere, elsewhere, None, place, 60.0)
     await builds.recover()
     return builds, record.id
 

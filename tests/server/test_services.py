@@ -160,7 +160,7 @@ def test_a_request_whose_requester_leaves_is_finished() -> None:
         async def find(claim: Claim) -> str | None:
             return claim.id
 
-        service = Idempotency(store.idempotency, "secret")
+        service = Idempotency(store.idempotency, "secret", "host")
         first = asyncio.create_task(service.once(REQUEST, "thing", make, find))
         await settled()
         _ = first.cancel()
@@ -174,7 +174,7 @@ def test_a_request_whose_requester_leaves_is_finished() -> None:
 def test_it_is_asked_for_again_in_the_instant_of_its_end() -> None:
     async def scenario(_sandboxes: Sandboxes, _engine: Double, store: MemoryStore) -> None:
         repeated: list[asyncio.Task[str]] = []
-        service = Idempotency(store.idempotency, "secret")
+        service = Idempotency(store.idempotency, "secret", "host")
 
         async def find(claim: Claim) -> str | None:
             return claim.id
@@ -198,14 +198,20 @@ def test_what_was_claimed_but_never_made_is_made() -> None:
         async def find(_claim: Claim) -> str | None:
             return None  # the server died between the claim and the deed
 
-        service = Idempotency(store.idempotency, "secret")
+        service = Idempotency(store.idempotency, "secret", "host")
+
+        async def clear(_claim: Claim) -> bool:
+            return False  # its name is taken by something that is good for nothing
+
         first = await service.once(REQUEST, "thing", make, find, lasting=True)
-        second = await service.once(REQUEST, "thing", make, find, lasting=True)
-        assert first != second
+        assert await service.once(REQUEST, "thing", make, find, lasting=True) == first
+        second = await service.once(REQUEST, "thing", make, find, clear=clear, lasting=True)
+        assert second != first
         # What is known to have been there is not made again.
-        _ = await service.once(REQUEST, "thing", make, find)
+        other = replace(REQUEST, key="other")
+        _ = await service.once(other, "thing", make, find)
         with pytest.raises(IdempotencyKeyUsedError):
-            _ = await service.once(REQUEST, "thing", make, find)
+            _ = await service.once(other, "thing", make, find)
 
     run(scenario)
 
@@ -220,7 +226,7 @@ def test_secrets_of_claims() -> None:
         find = make
 
         def service(secret: str) -> Idempotency:
-            return Idempotency(store.idempotency, secret)
+            return Idempotency(store.idempotency, secret, "host")
 
         first = await service("a").once(REQUEST, "thing", make, find)
         assert re.fullmatch("[0-9a-f]{64}", first)

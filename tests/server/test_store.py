@@ -134,6 +134,27 @@ def test_what_changes_of_a_sandbox_is_saved(run: Run) -> None:
     run(scenario)
 
 
+def test_what_is_gone_stays_gone(run: Run) -> None:
+    """Whoever says so first: a server that was asleep changes nothing of it any more."""
+
+    async def scenario(store: Store) -> None:
+        record = sandbox(status="pending")
+        await store.sandboxes.add(record)
+        running = replace(record, status="running", started_at=NOW, host_id=new_id("host"))
+        failed = replace(record, status="error", status_reason="r")
+        assert await store.sandboxes.save(failed, only=("pending",))
+        assert not await store.sandboxes.save(running)
+        assert await store.sandboxes.get(TEAM, record.id) == failed
+        other = sandbox(status="pending")
+        await store.sandboxes.add(other)
+        running = replace(running, id=other.id)
+        assert await store.sandboxes.save(running)
+        assert not await store.sandboxes.save(replace(failed, id=other.id), only=("pending",))
+        assert await store.sandboxes.get(TEAM, other.id) == running
+
+    run(scenario)
+
+
 def test_names_are_unique_among_the_living(run: Run) -> None:
     async def scenario(store: Store) -> None:
         first = sandbox(name="n")
@@ -230,12 +251,46 @@ def test_idempotency_keys(run: Run) -> None:
         assert await rows.claim(newer, NOW) == done
         # One that is too old counts no more.
         assert await rows.claim(newer, NOW + timedelta(seconds=1)) == newer
-        await rows.remove(record)
+        assert not await rows.remove(record)
         assert await rows.claim(record, NOW) == newer
         await rows.remove_before(NOW + timedelta(days=2))
         assert await rows.claim(record, NOW) == record
-        await rows.remove(record)
+        assert await rows.remove(record)
         assert await rows.claim(newer, NOW) == newer
+
+    run(scenario)
+
+
+def test_claims_are_held_and_taken_over(run: Run) -> None:
+    async def scenario(store: Store) -> None:
+        rows, later = store.idempotency, NOW + timedelta(seconds=9)
+        nobodys = IdempotencyRecord(TEAM, "me", "key", "f" * 64, new_id("cl"), NOW, "salt")
+        ours = replace(nobodys, holder="host-a", held_until=NOW)
+        theirs = replace(nobodys, holder="host-b", held_until=later)
+        assert await rows.claim(nobodys, NOW) == nobodys
+        assert not await rows.take(ours, theirs)  # it is not ours
+        assert await rows.take(nobodys, ours)
+        assert not await rows.take(nobodys, theirs)  # somebody was faster
+        assert await rows.hold(ours, later)
+        assert not await rows.take(ours, theirs)  # its holder has extended it
+        extended = replace(ours, held_until=later)
+        assert await rows.claim(theirs, NOW) == extended
+        assert await rows.take(extended, theirs)
+        for lost in (ours, extended):
+            assert not await rows.hold(lost, NOW)
+            assert not await rows.remove(lost)
+        assert await rows.claim(ours, NOW) == theirs
+        await rows.finish(ours)  # whoever holds it: the thing is there
+        done = replace(theirs, is_done=True)
+        assert await rows.claim(ours, NOW) == done
+        renamed = replace(theirs, resource_id=new_id("cl"), created_at=later)
+        assert await rows.take(done, renamed)
+        assert await rows.claim(ours, NOW) == renamed
+        for other in (done, replace(renamed, owner="you"), replace(renamed, key="other")):
+            assert not await rows.hold(other, NOW)
+            assert not await rows.remove(other)
+        assert await rows.remove(renamed)
+        assert await rows.claim(ours, NOW) == ours
 
     run(scenario)
 

@@ -238,10 +238,13 @@ class Authenticator:
 
     async def _adopt(self, key: str) -> None:
         name = "Of the owner of the server"
+        record = key_record(key, DEFAULT_TEAM, name, LOCAL_USER, sorted(ALL_SCOPES))
         for old in await self._keys.list(DEFAULT_TEAM):
-            if (old.name, old.created_by) == (name, LOCAL_USER):
+            # The same one stays as it is: idempotency keys belong to its id.
+            same = (old.hash, old.scopes) == (record.hash, record.scopes)
+            if (old.name, old.created_by) == (name, LOCAL_USER) and not same:
                 _ = await self._keys.remove(DEFAULT_TEAM, old.id)
-        await self._keys.add(key_record(key, DEFAULT_TEAM, name, LOCAL_USER, sorted(ALL_SCOPES)))
+        await self._keys.add(record)
 
 
 def _check_active(standing: Standing) -> None:

@@ -15,7 +15,12 @@ from starlette.responses import Response
 from sandlot.models import Error, ErrorDetail
 
 from .api.permissions import methods_of
-from .services.errors import HasActiveSandboxesError, RateLimitedError, ServiceError
+from .services.errors import (
+    HasActiveSandboxesError,
+    HostUnavailableError,
+    RateLimitedError,
+    ServiceError,
+)
 
 __all__ = ["OUTCOME", "STATUS_OF", "error_response", "install_handlers"]
 
@@ -92,7 +97,7 @@ async def _on_service_error(connection: HTTPConnection, error: Exception) -> Res
     assert isinstance(error, ServiceError)
     connection.state.failure = error.code
     headers = dict[str, str]()
-    if isinstance(error, RateLimitedError):
+    if isinstance(error, RateLimitedError | HostUnavailableError) and error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error.midway:
         headers[OUTCOME] = "unknown"

@@ -177,6 +177,7 @@ class ControlPlane:
     async def interrupt(self) -> None:
         """End what requests wait for: the server is about to stop."""
         self.stopping.set()
+        self.idempotency.stop_soon()
         self.builds.stop_soon()
         self.sandboxes.refuse_new()
         await self.commands.stop_all(_FAREWELL)
@@ -226,9 +227,10 @@ class ControlPlane:
         self.platform = Platform(store, self.teams, self.sandboxes, self.auth.forget)
         self.checkpoints = Checkpoints(store.snapshots, self.sandboxes, engine)
         self.forks = Forks(self.sandboxes, engine)
-        self.idempotency = Idempotency(store.idempotency, secret)
+        self.idempotency = Idempotency(store.idempotency, secret, server_id)
         self.builds = Builds(
             store.builds,
+            self.machines,
             self.sandboxes,
             self.snapshots,
             self.commands,

@@ -13,7 +13,7 @@ from sandlot.models import Build, BuildLogEntry, BuildLogPage, BuildLogPiece, Cr
 from sandlot.server.ids import is_id
 from sandlot.server.services.audit import note
 from sandlot.server.services.build_log import BuildLog
-from sandlot.server.services.builds import NewBuild
+from sandlot.server.services.build_sandboxes import NewBuild
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.idempotency import Claim
 from sandlot.server.store.builds import BuildRecord

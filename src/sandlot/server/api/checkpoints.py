@@ -41,8 +41,13 @@ async def fork_sandbox(
     async def find(claim: Claim) -> Sequence[SandboxRecord] | None:
         return await plane.forks.find(caller.team_id, count, claim.id)
 
+    async def clear(claim: Claim) -> bool:
+        return await plane.forks.clear(caller.team_id, count, claim.id)
+
     same = fingerprint(body, "fork", sandbox_id)
-    records = await once(request, plane, caller, "cl", same, make, find, lasting=True, undone=True)
+    records = await once(
+        request, plane, caller, "cl", same, make, find, clear=clear, lasting=True, undone=True
+    )
     note(sandbox_ids=" ".join(record.id for record in records))
     views = [sandbox_view(record, plane.capabilities) for record in records]
     return reply_list(views, {}, 201)

@@ -33,6 +33,7 @@ async def once(
     make: Callable[[Claim], Coroutine[object, object, _T]],
     find: Callable[[Claim], Coroutine[object, object, _T | None]],
     *,
+    clear: Callable[[Claim], Coroutine[object, object, bool]] | None = None,
     lasting: bool = False,
     undone: bool = False,
 ) -> _T:
@@ -46,6 +47,8 @@ async def once(
         same: Its fingerprint.
         make: Makes the thing that is called like this.
         find: Returns it; None if there is none, or nothing that is good for anything.
+        clear: Makes sure that nothing comes of an attempt that broke off; returns whether its name
+            can be used again.
         lasting: Whether things of this kind can be found for ever, even when they are gone.
         undone: Whether, without a key, it is cancelled when the requester hangs up.
     """
@@ -53,7 +56,8 @@ async def once(
     if key is not None:
         owner = caller.key_id or caller.user_id or ""
         keyed = Keyed(caller.team_id, owner, key, same)
-        return await plane.idempotency.once(keyed, prefix, make, find, lasting=lasting)
+        service = plane.idempotency
+        return await service.once(keyed, prefix, make, find, clear=clear, lasting=lasting)
     work = make(plane.idempotency.unclaimed(prefix))
     return await (while_connected(request, work) if undone else work)
 

@@ -52,12 +52,17 @@ async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Resp
 
     async def find(claim: Claim) -> Creation | None:
         record = await plane.sandboxes.find(caller.team_id, claim.id)
-        if record is None or record.status == "error":
+        if record is None or record.status in ("pending", "error"):
             return None  # it never ran: the server died while it was being made
         return Creation(record, is_new=True)
 
+    async def clear(claim: Claim) -> bool:
+        return await plane.sandboxes.lives.abandon(caller.team_id, claim.id)
+
     same = fingerprint(body)
-    creation = await once(request, plane, caller, "cl", same, make, find, lasting=True, undone=True)
+    creation = await once(
+        request, plane, caller, "cl", same, make, find, clear=clear, lasting=True, undone=True
+    )
     note(creation.record.id, template=body.template or creation.record.template)
     view = sandbox_view(creation.record, plane.capabilities)
     return reply(view, 201 if creation.is_new else 200)

@@ -1,7 +1,8 @@
 """Builds of templates: a queue, two at a time, that outlives the server.
 
 What is to be done stands in rows, and the files that came with it in a directory. A server that
-starts goes on with what is pending; what the last one had begun has failed.
+starts goes on with what is pending here; what its last life had begun has failed. Builds of other
+servers stand in `builds_elsewhere`.
 """
 
 from __future__ import annotations
@@ -16,49 +17,33 @@ from pathlib import Path
 
 from sandlot.server.ids import new_id
 from sandlot.server.store.builds import BuildRecord, BuildRows
+from sandlot.server.store.records import SnapshotRecord
 
 from .build_log import BuildLog, Piece
+from .build_sandboxes import BuildSandboxes, NewBuild
 from .building import Building, StepFailedError
+from .builds_elsewhere import FINISHED, BuildsElsewhere, ended
 from .commands import Commands
 from .errors import (
     ConflictError,
-    HostUnavailableError,
     InvalidRequestError,
     NotFoundError,
     ServiceError,
 )
 from .instructions import StartProgram, parse_healthcheck, parse_recipe
-from .sandboxes import NewSandbox, Sandboxes
+from .machines import Machines
+from .sandboxes import Sandboxes
 from .snapshots import Snapshots
 from .tasks import TaskGroup
 
-__all__ = ["Builds", "LogPage", "NewBuild"]
+__all__ = ["Builds", "LogPage"]
 
 _AT_ONCE = 2
 _MOST_PENDING = 100
 _KEPT = timedelta(days=30)
-_FINISHED = ("success", "failed", "cancelled")
+_GIVEN_UP = "Another server said that it has ended, as this one was not heard of."
 _STOPPED = "The server was stopped while it was being built: build it again."
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class NewBuild:
-    """What is to be built; zeros are for what the base template has.
-
-    Attributes:
-        archive: Digest of the files that came with it; None if none did.
-    """
-
-    name: str
-    recipe: Sequence[str]
-    base_template: str = "minimal"
-    healthcheck: str | None = None
-    vcpus: int = 0
-    memory_mb: int = 0
-    disk_mb: int = 0
-    network: str = "none"
-    archive: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +61,14 @@ class _Job:
 
     Attributes:
         certain: How it ends cannot be changed any more.
+        template: What has come of it.
     """
 
     record: BuildRecord
     log: BuildLog = field(default_factory=BuildLog)
     task: asyncio.Task[None] | None = None
     certain: bool = False
+    template: SnapshotRecord | None = None
     cancelled: bool = False
 
 
@@ -90,6 +77,7 @@ class Builds:
 
     Args:
         rows: Their rows.
+        machines: The hosts of this server.
         sandboxes: Where they take place.
         snapshots: Where templates go.
         commands: What runs commands.
@@ -100,6 +88,7 @@ class Builds:
     def __init__(
         self,
         rows: BuildRows,
+        machines: Machines,
         sandboxes: Sandboxes,
         snapshots: Snapshots,
         commands: Commands,
@@ -107,6 +96,9 @@ class Builds:
         timeout: float,
     ) -> None:
         self._rows = rows
+        self._machines = machines
+        self._places = BuildSandboxes(rows, sandboxes, snapshots)
+        self._elsewhere = BuildsElsewhere(rows, machines)
         self._sandboxes = sandboxes
         self._snapshots = snapshots
         self._commands = commands
@@ -119,20 +111,23 @@ class Builds:
         self._closing = False
 
     async def recover(self) -> None:
-        """Fail what the last server had begun, and go on with what is pending."""
+        """Fail what the last life of this server had begun, and go on with what is pending."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for record in await self._rows.unfinished():
+        for record in await self._rows.unfinished((None, *self._machines.hosts)):
             if record.status == "running":
-                if record.sandbox_id is not None and not await self._remove_sandbox(record):
+                if record.sandbox_id is not None and not await self._places.remove(record):
                     continue  # another server of this database is building it
-                await self._rows.save(_ended(record, "failed", _STOPPED))
+                _ = await self._rows.save(ended(record, "failed", _STOPPED))
+            elif record.host_id is None and not await self._rows.adopt(record.id, self._here):
+                continue  # somebody was faster
             elif record.archive is not None and not self.archive_of(record.id).exists():
                 lost = "The files that came with it are gone: build it again."
-                await self._rows.save(_ended(record, "failed", lost))
+                _ = await self._rows.save(ended(record, "failed", lost))
             else:
-                self._enqueue(_Job(record))
+                self._enqueue(_Job(replace(record, host_id=record.host_id or self._here)))
         known = {self.archive_of(build_id) for build_id in self._jobs}
         await asyncio.to_thread(_clear, self.directory, known)
+        await self._places.remove_leftovers()
         self._begin_next()
 
     def stop_soon(self) -> None:
@@ -159,7 +154,7 @@ class Builds:
         if wanted.healthcheck is not None:
             _ = parse_healthcheck(wanted.healthcheck)
         await self._snapshots.check_buildable(wanted.name)
-        base = await self._sandbox_of(team_id, wanted)
+        base = await self._places.base(team_id, wanted)
         self._sandboxes.check(base)
         if len(self._pending) >= _MOST_PENDING:
             raise ConflictError(
@@ -182,6 +177,7 @@ class Builds:
             total_steps=len(recipe) + (checked is not None) + starts,
             healthcheck=wanted.healthcheck,
             archive=wanted.archive,
+            host_id=self._here,
         )
         await self._rows.add(record)
         self._enqueue(_Job(record))
@@ -204,12 +200,14 @@ class Builds:
     async def find(self, build_id: str) -> BuildRecord | None:
         """Return a build, or None."""
         record = await self._rows.get(build_id)
-        return None if record is None else self._current(record)
+        if record is None or build_id in self._jobs:
+            return None if record is None else self._current(record)
+        return await self._elsewhere.current(record)
 
     async def log(self, build_id: str) -> BuildLog:
         """Return the log of a build, which grows while it runs."""
         job = self._jobs.get(build_id)
-        return BuildLog(await self._rows.log(build_id)) if job is None else job.log
+        return await self._elsewhere.log(build_id) if job is None else job.log
 
     async def read_log(self, build_id: str, offset: int, limit: int, wait: float) -> LogPage:
         """Return what comes after a place in the log.
@@ -221,7 +219,9 @@ class Builds:
             wait: Seconds to wait if there is nothing yet.
         """
         job = self._jobs.get(build_id)
-        if job is not None and not self._closing:
+        if job is None:
+            await self._elsewhere.wait(build_id, offset, wait, lambda: self._closing)
+        elif not self._closing:
             await job.log.wait(offset, wait)
         record = await self.get(build_id)  # before the log: if it has ended, nothing follows
         log = await self.log(build_id) if job is None else job.log
@@ -234,6 +234,7 @@ class Builds:
         Raises:
             NotFoundError: There is none of this id.
             InvalidRequestError: It has ended already, or its template is there.
+            HostUnavailableError: It belongs to another server, which is there.
         """
         job = self._jobs.get(build_id)
         if job is not None and job.task is not None:
@@ -249,13 +250,19 @@ class Builds:
             _ = await asyncio.wait([job.task])
             if job.cancelled:
                 return
+        elif await self._elsewhere.cancel(await self.get(build_id)):
+            return
         raise InvalidRequestError(f"The build has ended: {(await self.get(build_id)).status}.")
 
     async def save_logs(self) -> None:
-        """Write down what has come since the last time."""
+        """Write down what has come since the last time, and break off what others have ended."""
         for job in list(self._jobs.values()):
             if job.log.changed:
                 await self._rows.save_log(job.record.id, job.log.dump())
+            if job.task is not None and not job.certain:
+                record = await self._rows.get(job.record.id)
+                if record is None or record.status in FINISHED:
+                    _ = job.task.cancel()
 
     async def forget_old(self) -> None:
         """Forget builds of more than a month ago."""
@@ -264,6 +271,10 @@ class Builds:
     def archive_of(self, build_id: str) -> Path:
         """Return where the files of a build are until it ends."""
         return self.directory / f"{build_id}.tar"
+
+    @property
+    def _here(self) -> str:
+        return next(iter(self._machines.hosts))
 
     def _current(self, record: BuildRecord) -> BuildRecord:
         job = self._jobs.get(record.id)
@@ -307,7 +318,7 @@ class Builds:
         job.record = replace(
             record, status="running", started_at=datetime.now(UTC), sandbox_id=sandbox_id
         )
-        await self._rows.save(job.record)
+        await self._save(job.record)
         async with asyncio.timeout(self._timeout):
             wanted = NewBuild(
                 record.name,
@@ -318,7 +329,7 @@ class Builds:
                 disk_mb=record.disk_mb,
                 network=record.network,
             )
-            base = await self._sandbox_of(record.team_id, wanted)
+            base = await self._places.base(record.team_id, wanted)
             base = replace(base, metadata={"build": record.id})
             _ = await self._sandboxes.create(record.team_id, base, sandbox_id)
             live = await self._sandboxes.running(record.team_id, sandbox_id)
@@ -328,7 +339,13 @@ class Builds:
             setup = await building.follow(live, recipe, record.healthcheck)
             template = await self._snapshots.capture_template(live, record.name, setup)
             job.certain = True
+        try:
+            await self._save(job.record)
+        except BaseException:
+            await self._snapshots.withdraw(template)
+            raise
         await self._snapshots.publish(template)
+        job.template = template
         job.record = replace(
             job.record,
             default_user=setup.user,
@@ -336,43 +353,25 @@ class Builds:
             default_env=setup.env,
         )
 
-    async def _sandbox_of(self, team_id: str, wanted: NewBuild) -> NewSandbox:
-        base = await self._snapshots.starting_point(team_id, wanted.base_template, None)
-        return replace(
-            base,
-            vcpus=wanted.vcpus or base.vcpus,
-            memory_mb=wanted.memory_mb or base.memory_mb,
-            disk_mb=wanted.disk_mb or base.disk_mb,
-            network=wanted.network,
-        )
-
     async def _finish(self, job: _Job, status: str, problem: str | None) -> None:
         """Remove what is left of a build, and only then say that it has ended."""
         job.certain = True
         try:
             if job.record.sandbox_id is not None:
-                _ = await self._remove_sandbox(job.record)
+                _ = await self._places.remove(job.record)
             self.archive_of(job.record.id).unlink(missing_ok=True)
             steps = len(job.log.steps)
-            job.record = replace(_ended(job.record, status, problem), current_step=steps)
+            job.record = replace(ended(job.record, status, problem), current_step=steps)
             await self._rows.save_log(job.record.id, job.log.dump())
-            await self._rows.save(job.record)
+            if not await self._rows.save(job.record) and job.template is not None:
+                await self._snapshots.withdraw(job.template)
         finally:
             del self._jobs[job.record.id]
             job.log.close()
 
-    async def _remove_sandbox(self, record: BuildRecord) -> bool:
-        """Remove the sandbox of a build; return False if it is on the host of another server."""
-        assert record.sandbox_id is not None
-        try:
-            await self._sandboxes.destroy(record.team_id, record.sandbox_id)
-        except HostUnavailableError:
-            return False
-        except NotFoundError:
-            pass  # it was never made
-        except ServiceError as error:
-            _log.warning("The sandbox of a build is left: %s", error, extra={"build_id": record.id})
-        return True
+    async def _save(self, record: BuildRecord) -> None:
+        if not await self._rows.save(record):
+            raise ConflictError(_GIVEN_UP)
 
 
 def _clear(directory: Path, known: Set[Path]) -> None:
@@ -382,7 +381,3 @@ def _clear(directory: Path, known: Set[Path]) -> None:
             shutil.rmtree(path)
         elif path not in known:
             path.unlink()
-
-
-def _ended(record: BuildRecord, status: str, problem: str | None) -> BuildRecord:
-    return replace(record, status=status, error=problem, completed_at=datetime.now(UTC))

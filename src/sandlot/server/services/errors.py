@@ -240,9 +240,17 @@ class GatewayTimeoutError(ServiceError):
 
 
 class HostUnavailableError(ServiceError):
-    """The server is about to stop, or is not the one that has the sandbox."""
+    """The server is about to stop, or is not the one that has what is asked for.
+
+    Attributes:
+        retry_after: Seconds to wait; None where waiting is of no use.
+    """
 
     code = "host_unavailable"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NoHostsAvailableError(ServiceError):

@@ -15,6 +15,8 @@ from .tasks import TaskGroup
 
 __all__ = ["Forks"]
 
+_NEVER_RAN = ("pending", "error")
+
 
 class Forks:
     """Makes forks."""
@@ -42,14 +44,22 @@ class Forks:
         return await self._tasks.finished(self._create(team_id, sandbox_id, count, first_id))
 
     async def find(self, team_id: str, count: int, first_id: str) -> Sequence[SandboxRecord] | None:
-        """Return forks that were made before; what is left of half a set is destroyed."""
+        """Return forks that were made before; None if there are not all of them."""
         found = [await self._sandboxes.find(team_id, name) for name in _ids(first_id, count)]
         records = [record for record in found if record is not None]
-        if len(records) == count and all(record.status != "error" for record in records):
+        if len(records) == count and not any(each.status in _NEVER_RAN for each in records):
             return records
-        for record in records:
-            await self._sandboxes.destroy(team_id, record.id)
         return None
+
+    async def clear(self, team_id: str, count: int, first_id: str) -> bool:
+        """Remove what is left of half a set; return whether nothing has its ids."""
+        ids = _ids(first_id, count)
+        free = [await self._sandboxes.lives.abandon(team_id, each) for each in ids]
+        if await self.find(team_id, count, first_id) is None:
+            for sandbox_id, is_free in zip(ids, free, strict=True):
+                if not is_free:
+                    await self._sandboxes.destroy(team_id, sandbox_id)
+        return all(free)
 
     async def _create(
         self, team_id: str, sandbox_id: str, count: int, first_id: str

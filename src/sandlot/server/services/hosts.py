@@ -15,6 +15,7 @@ from sandlot.server.ids import is_id
 from sandlot.server.store.base import Store
 from sandlot.server.store.hosts import HostRecord
 
+from .builds_elsewhere import ended
 from .enrollment import Enrollment
 from .errors import (
     ConflictError,
@@ -35,6 +36,7 @@ _MANAGERS = ("admin", "owner")
 _LONGEST_TAG = 64
 _MOST_TAGS = 100
 _LONGEST_PLACE = 128
+_DELETED = "Its host was deleted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Hosts:
     def __init__(self, store: Store, lives: Lives, enrollment: Enrollment, timeout: float) -> None:
         self._rows = store.hosts
         self._teams = store.teams
+        self._builds = store.builds
         self._on_host = store.sandboxes.on_host
         self._lives = lives
         self._enrollment = enrollment
@@ -94,6 +97,7 @@ class Hosts:
             InvalidRequestError: It makes no sense.
             ForbiddenError: The caller may not, or the team brings no hosts.
             NotFoundError: There is no such team.
+            ConflictError: It was made of this claim already.
         """
         if wanted.type not in ("regular", "byoc"):
             raise InvalidRequestError("type: must be regular or byoc.")
@@ -120,7 +124,8 @@ class Hosts:
             provider=wanted.provider,
             availability_zone=wanted.availability_zone,
         )
-        await self._rows.put(record)
+        if not await self._rows.add(record):
+            raise ConflictError("There is a host of this id.")
         await self._enrollment.invite(record.id, claim.secret)
         return Invitation(record, claim.secret)
 
@@ -167,7 +172,9 @@ class Hosts:
             )
         if record.engine is not None and self._now(record).status == "online":
             raise ConflictError("A server is running on this host: stop it first.")
-        await self._lives.give_up(host_id, "Its host was deleted.")
+        await self._lives.give_up(host_id, _DELETED)
+        for build in await self._builds.unfinished([host_id]):
+            _ = await self._builds.save(ended(build, "failed", _DELETED))
         _ = await self._rows.remove(host_id)
         return record
 

@@ -14,8 +14,8 @@ from sandlot.server.engine.base import Engine, EngineError, SandboxHandle
 from sandlot.server.store.base import SandboxRows
 from sandlot.server.store.records import SandboxRecord
 
-from .errors import ServiceError
-from .lifecycle import Way, move
+from .errors import HostUnavailableError, ServiceError
+from .lifecycle import FIRST_STATUS, Way, move
 from .live import LiveSandbox
 from .problems import engine_errors
 from .tasks import TaskGroup
@@ -24,6 +24,8 @@ __all__ = ["Lives"]
 
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
+_ABANDONED = "The server that was making it was not heard of, and another one made a new one."
+_GIVEN_UP = "Another server said that it is gone, as this one was not heard of."
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,9 @@ class Lives:
 
         One that has just been made is `pending` and starts hereby. One that outlived its server is
         what it was: its idle timer and its lease begin anew, and its lifetime goes on.
+
+        Raises:
+            HostUnavailableError: It has just been made, and was given up meanwhile.
         """
         is_new = record.status == "pending"
         if is_new:
@@ -82,7 +87,10 @@ class Lives:
         live = LiveSandbox(record, handle, self._on_idle, self._on_due)
         self._living[record.id] = live
         _ = self._watchers.start(self._watch(live))
-        await self.save(live.current)
+        kept = await self.save(live.current)
+        if is_new and not kept:
+            await self.end(live, _GIVEN_UP)
+            raise HostUnavailableError(_GIVEN_UP)
         if is_new:
             self.tell("start", live.current)
         return live
@@ -113,23 +121,44 @@ class Lives:
             task.add_done_callback(lambda _: self._ending.pop(live.record.id))
         await asyncio.shield(task)
 
+    async def abandon(self, team_id: str, sandbox_id: str) -> bool:
+        """Make sure that nothing comes of an attempt to make a sandbox, unless it is made by now.
+
+        Whoever was at it, perhaps another server, finds that its row says so, and undoes it.
+
+        Returns:
+            Whether there is nothing of that id.
+        """
+        record = await self._rows.get(team_id, sandbox_id)
+        if record is not None and record.status == FIRST_STATUS:
+            _ = await self._rows.save(move(record, "fail", _ABANDONED), only=(FIRST_STATUS,))
+        return record is None
+
     async def give_up(self, host_id: str, reason: str) -> None:
         """Say of what lives on a host that is no more, and not here, that it is gone with it."""
         for record in await self._rows.on_host(host_id):
             gone = move(record, "lose", reason)
-            await self.save(gone)
-            self.tell("lose", gone)
+            if await self.save(gone):
+                self.tell("lose", gone)
 
-    async def save(self, record: SandboxRecord) -> None:
-        """Write a row, now or later."""
+    async def save(self, record: SandboxRecord) -> bool:
+        """Write a row, now or later; return False if it says that the sandbox is gone.
+
+        If it lives here it ends then: who said so may have made another one in its place.
+        """
         self._unsaved[record.id] = record
         try:
-            await self._rows.save(record)
+            kept = await self._rows.save(record)
         except Exception:
             _log.exception("A row is written later", extra={"sandbox_id": record.id})
-        else:
-            if self._unsaved.get(record.id) is record:
-                del self._unsaved[record.id]
+            return True
+        if self._unsaved.get(record.id) is record:
+            del self._unsaved[record.id]
+        live = self._living.get(record.id)
+        if not kept and live is not None and live.ending is None:
+            _log.warning("A sandbox was given up elsewhere", extra={"sandbox_id": record.id})
+            _ = self._watchers.start(self._insist_on_end(live, _GIVEN_UP))
+        return kept
 
     async def catch_up(self) -> None:
         """Write down when sandboxes were last active, and what could not be written before.
@@ -137,7 +166,7 @@ class Lives:
         Not at every command: that would be a commit each.
         """
         for record in list(self._unsaved.values()):
-            await self.save(self.overlay(record))
+            _ = await self.save(self.overlay(record))
         times = {
             live.record.id: live.last_active
             for live in self.all
@@ -229,7 +258,7 @@ class Lives:
 
     async def _move(self, live: LiveSandbox, way: Way, record: SandboxRecord) -> SandboxRecord:
         live.record = record
-        await self.save(record)
+        _ = await self.save(record)
         self.tell(way, record)
         return record
 

@@ -116,6 +116,12 @@ class Machines:
             elif known is not None:
                 await self._rows.put(replace(known, status="offline", updated_at=now))
 
+    async def is_there(self, host_id: str | None) -> bool:
+        """Tell whether a host of another server has been heard of, as far as one can know."""
+        record = None if host_id is None else await self._rows.get(host_id)
+        since = datetime.now(UTC) - self._timeout
+        return record is not None and record.status == "online" and not is_stale(record, since)
+
     def refuse_elsewhere(self, record: SandboxRecord) -> None:
         """Check that a sandbox is not alive on a host of another server.
 

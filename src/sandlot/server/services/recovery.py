@@ -46,10 +46,10 @@ async def recover(rows: SandboxRows, engine: Engine, lives: Lives, machines: Mac
         if sandbox_id in kept:
             _ = await lives.enter(record, handles[sandbox_id])
         elif record.status == "pending":
-            await rows.save(move(record, "fail", _UNFINISHED))
+            _ = await rows.save(move(record, "fail", _UNFINISHED))
         else:
             lost = move(record, "lose", _LOST)
-            await rows.save(lost, until=machines.last_seen)  # who knows how long it ran on
+            _ = await rows.save(lost, until=machines.last_seen)  # who knows how long it ran on
             lives.tell("lose", lost)
     if kept:
         _log.info("Sandboxes were taken over from the last server", extra={"count": len(kept)})

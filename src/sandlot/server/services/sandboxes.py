@@ -37,6 +37,8 @@ from .tasks import TaskGroup
 __all__ = ["Creation", "NewSandbox", "Sandboxes", "StopReport"]
 
 _NETWORKS = ("none", "outbound", "full")
+_ELSEWHERE = "Another server is making this sandbox: send the request again."
+_RETRY_AFTER = 1.0
 _ATTEMPTS = 10
 """How often a sandbox of a name is looked for that vanishes each time."""
 
@@ -344,6 +346,8 @@ class Sandboxes:
         try:
             await self._rows.add(record)
         except NameTakenError as error:
+            if await self._rows.get(team_id, sandbox_id) is not None:
+                raise HostUnavailableError(_ELSEWHERE, _RETRY_AFTER) from error
             raise AlreadyExistsError(
                 f"There is a sandbox named {wanted.name!r}: destroy it or choose another name."
             ) from error
@@ -364,7 +368,7 @@ class Sandboxes:
                 handle = await self._engine.create(spec)
         except BaseException as error:
             reason = str(error) or "It could not be made."
-            await self._lives.save(move(record, "fail", reason))
+            _ = await self._lives.save(move(record, "fail", reason))
             raise
         record = replace(record, host_id=self._machines.host_of(handle.node))
         live = await self._lives.enter(record, handle)

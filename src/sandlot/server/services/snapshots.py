@@ -157,6 +157,10 @@ class Snapshots:
         """Make a template known to all teams, in the place of an older one of its name."""
         await self._tasks.finished(self._put(template))
 
+    async def withdraw(self, template: SnapshotRecord) -> None:
+        """Remove what `capture_template` returned, whether or not it was published."""
+        await self._tasks.finished(self._withdraw(template))
+
     async def unpublish(self, name: str) -> None:
         """Delete a template that was built for all teams; sandboxes made from it keep its files.
 
@@ -240,6 +244,11 @@ class Snapshots:
         if await self._rows.remove(record.id):
             await drop(self._engine, record.id)
             self._tell("template.snapshot.deleted", record)
+
+    async def _withdraw(self, template: SnapshotRecord) -> None:
+        if await self._rows.remove(template.id):
+            self._tell("template.snapshot.deleted", template)
+        await drop(self._engine, template.id)
 
     def _tell(self, event: str, record: SnapshotRecord) -> None:
         resource = Resource("snapshot", record.name or record.id)

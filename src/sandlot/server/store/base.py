@@ -15,6 +15,7 @@ from .channels import ChannelRows, DeliveryRows
 from .hosts import HostRows
 from .identity import AuditRows, KeyRows, TeamRows, UserRows
 from .records import (
+    LIVE_STATUSES,
     IdempotencyRecord,
     SandboxFilter,
     SandboxRecord,
@@ -53,14 +54,25 @@ class SandboxRows(Protocol):
         """
         ...
 
-    async def save(self, record: SandboxRecord, *, until: datetime | None = None) -> None:
+    async def save(
+        self,
+        record: SandboxRecord,
+        *,
+        until: datetime | None = None,
+        only: Collection[str] = LIVE_STATUSES,
+    ) -> bool:
         """Write what can change of a sandbox: its status, its times and its host.
 
-        If it ceases to run thereby, what it has used is added to the usage of its team.
+        If it ceases to run thereby, what it has used is added to the usage of its team. What is
+        gone stays gone, whoever said so first.
 
         Args:
             record: The sandbox.
             until: When it ceased to run; when the record says that it changed, if None.
+            only: What its status must be.
+
+        Returns:
+            Whether it was written.
         """
         ...
 
@@ -150,12 +162,24 @@ class IdempotencyRows(Protocol):
         """Add a row unless one with this key is there that is not older than that; return which."""
         ...
 
-    async def finish(self, record: IdempotencyRecord) -> None:
-        """Note that what the request made is there, or was."""
+    async def take(self, record: IdempotencyRecord, taken: IdempotencyRecord) -> bool:
+        """Write a claim in the place of another on the same key, if that is still as it was seen.
+
+        Returns:
+            Whether it was; somebody may have been faster, or its holder have extended it.
+        """
         ...
 
-    async def remove(self, record: IdempotencyRecord) -> None:
-        """Forget a request, unless it was claimed anew."""
+    async def hold(self, record: IdempotencyRecord, until: datetime) -> bool:
+        """Write until when a claim is held; return whether its holder still has it."""
+        ...
+
+    async def finish(self, record: IdempotencyRecord) -> None:
+        """Note that what the request made is there, or was; whoever holds the claim by now."""
+        ...
+
+    async def remove(self, record: IdempotencyRecord) -> bool:
+        """Forget a request, unless somebody else has the claim; return whether it was there."""
         ...
 
     async def remove_before(self, time: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -20,6 +20,8 @@ class BuildRecord:
         archive: Digest of the files that were sent along; None if there were none.
         status: `pending`, `running`, `success`, `failed` or `cancelled`.
         error: Why it failed.
+        host_id: Where it takes place: the host of the server that accepted it; None in rows of
+            servers that did not say so.
     """
 
     id: str
@@ -44,6 +46,7 @@ class BuildRecord:
     default_env: Mapping[str, str] = field(default_factory=dict[str, str])
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    host_id: str | None = None
 
 
 class BuildRows(Protocol):
@@ -53,8 +56,12 @@ class BuildRows(Protocol):
         """Add a row."""
         ...
 
-    async def save(self, record: BuildRecord) -> None:
-        """Write what has become of a build."""
+    async def save(self, record: BuildRecord) -> bool:
+        """Write what has become of a build, unless it has ended; return whether it was written."""
+        ...
+
+    async def adopt(self, build_id: str, host_id: str) -> bool:
+        """Give a build that nobody has to a host; return whether nobody had it."""
         ...
 
     async def get(self, build_id: str) -> BuildRecord | None:
@@ -72,8 +79,12 @@ class BuildRows(Protocol):
         """
         ...
 
-    async def unfinished(self) -> Sequence[BuildRecord]:
-        """Return those that are pending or running, oldest first."""
+    async def unfinished(self, hosts: Collection[str | None]) -> Sequence[BuildRecord]:
+        """Return those of these hosts that are pending or running, oldest first.
+
+        Args:
+            hosts: Which; None for those that no host has.
+        """
         ...
 
     async def save_log(self, build_id: str, content: str) -> None:

@@ -61,6 +61,10 @@ class HostToken:
 class HostRows(Protocol):
     """The rows of hosts, their tags and their tokens."""
 
+    async def add(self, record: HostRecord) -> bool:
+        """Add a host, unless there is one of its id; return whether there was none."""
+        ...
+
     async def put(self, record: HostRecord) -> None:
         """Write a host, whether or not there is one of its id; its tags and tokens stay."""
         ...

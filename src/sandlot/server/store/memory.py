@@ -69,11 +69,20 @@ class _Sandboxes:
             raise NameTakenError(record.name)
         self._rows[record.id] = record
 
-    async def save(self, record: SandboxRecord, *, until: datetime | None = None) -> None:
+    async def save(
+        self,
+        record: SandboxRecord,
+        *,
+        until: datetime | None = None,
+        only: Collection[str] = LIVE_STATUSES,
+    ) -> bool:
         before = self._rows[record.id]
+        if before.status not in only:
+            return False
         if has_run(before, record):
             self._usage.add(before.team_id, usage_of(before, until or record.last_updated))
         self._rows[record.id] = record
+        return True
 
     def alive(self, team_id: str) -> int:
         rows = self._rows.values()
@@ -108,7 +117,7 @@ class _Sandboxes:
         gone = await self.living(hosts)
         for row in gone:
             stopped = replace(row, status="stopped", status_reason=reason, last_updated=time)
-            await self.save(stopped)
+            _ = await self.save(stopped)
         return len(gone)
 
 
@@ -174,20 +183,39 @@ class _Idempotency:
         self._rows[_place(record)] = record
         return record
 
-    async def finish(self, record: IdempotencyRecord) -> None:
-        if self._has(record):
-            self._rows[_place(record)] = replace(record, is_done=True)
+    async def take(self, record: IdempotencyRecord, taken: IdempotencyRecord) -> bool:
+        known = self._held(record)
+        if known is None or known.held_until != record.held_until:
+            return False
+        self._rows[_place(record)] = taken
+        return True
 
-    async def remove(self, record: IdempotencyRecord) -> None:
-        if self._has(record):
+    async def hold(self, record: IdempotencyRecord, until: datetime) -> bool:
+        known = self._held(record)
+        if known is not None:
+            self._rows[_place(record)] = replace(known, held_until=until)
+        return known is not None
+
+    async def finish(self, record: IdempotencyRecord) -> None:
+        known = self._rows.get(_place(record))
+        if known is not None and known.resource_id == record.resource_id:
+            self._rows[_place(record)] = replace(known, is_done=True)
+
+    async def remove(self, record: IdempotencyRecord) -> bool:
+        known = self._held(record)
+        if known is not None:
             del self._rows[_place(record)]
+        return known is not None
 
     async def remove_before(self, time: datetime) -> None:
         self._rows = {key: row for key, row in self._rows.items() if row.created_at >= time}
 
-    def _has(self, record: IdempotencyRecord) -> bool:
+    def _held(self, record: IdempotencyRecord) -> IdempotencyRecord | None:
         known = self._rows.get(_place(record))
-        return known is not None and known.resource_id == record.resource_id
+        if known is None:
+            return None
+        same = (known.resource_id, known.holder) == (record.resource_id, record.holder)
+        return known if same else None
 
 
 class _Stats:

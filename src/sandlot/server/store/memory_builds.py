@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from .builds import BuildRecord
@@ -23,10 +24,21 @@ class MemoryBuilds:
         """Add a row."""
         self._rows[record.id] = record
 
-    async def save(self, record: BuildRecord) -> None:
-        """Write what has become of a build."""
-        if record.id in self._rows:
-            self._rows[record.id] = record
+    async def save(self, record: BuildRecord) -> bool:
+        """Write what has become of a build, unless it has ended."""
+        known = self._rows.get(record.id)
+        if known is None or known.status not in _UNFINISHED:
+            return False
+        self._rows[record.id] = record
+        return True
+
+    async def adopt(self, build_id: str, host_id: str) -> bool:
+        """Give a build that nobody has to a host; return whether nobody had it."""
+        known = self._rows.get(build_id)
+        if known is None or known.host_id is not None or known.status not in _UNFINISHED:
+            return False
+        self._rows[build_id] = replace(known, host_id=host_id)
+        return True
 
     async def get(self, build_id: str) -> BuildRecord | None:
         """Return the build of this id."""
@@ -39,9 +51,10 @@ class MemoryBuilds:
         rows = [row for row in self._rows.values() if before is None or _age(row) < before]
         return sorted(rows, key=_age, reverse=True)[:limit]
 
-    async def unfinished(self) -> Sequence[BuildRecord]:
-        """Return those that are pending or running, oldest first."""
-        return sorted((r for r in self._rows.values() if r.status in _UNFINISHED), key=_age)
+    async def unfinished(self, hosts: Collection[str | None]) -> Sequence[BuildRecord]:
+        """Return those of these hosts that are pending or running, oldest first."""
+        rows = [row for row in self._rows.values() if row.status in _UNFINISHED]
+        return sorted((row for row in rows if row.host_id in hosts), key=_age)
 
     async def save_log(self, build_id: str, content: str) -> None:
         """Write the log of a build."""

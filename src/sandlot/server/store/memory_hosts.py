@@ -20,6 +20,10 @@ class MemoryHosts:
         self._tags = defaultdict[str, set[str]](set)
         self._tokens = dict[str, HostToken]()
 
+    async def add(self, record: HostRecord) -> bool:
+        """Add a host, unless there is one of its id; return whether there was none."""
+        return self._rows.setdefault(record.id, record) is record
+
     async def put(self, record: HostRecord) -> None:
         """Write a host, whether or not there is one of its id; its tags and tokens stay."""
         self._rows[record.id] = record

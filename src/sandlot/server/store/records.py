@@ -106,6 +106,9 @@ class IdempotencyRecord:
         owner: Who sent it; empty in rows of servers that did not tell owners apart.
         salt: What secrets of the thing are derived from, together with one of the server.
         is_done: Whether the thing is known to have been there.
+        holder: The server that makes the thing, or was about to; None in rows of servers that did
+            not say so.
+        held_until: When others may take the claim over, unless the holder extends that.
     """
 
     team_id: str
@@ -116,6 +119,8 @@ class IdempotencyRecord:
     created_at: datetime
     salt: str = ""
     is_done: bool = False
+    holder: str | None = None
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Select, delete, exists, insert, select, tuple_, update
+from sqlalchemy import Select, delete, exists, false, insert, or_, select, tuple_, update
 
 from ..builds import BuildRecord
 from .database import Database
@@ -27,11 +27,18 @@ class SqlBuilds:
         async with self._database.begin() as connection:
             _ = await connection.execute(insert(builds).values(_values(record)))
 
-    async def save(self, record: BuildRecord) -> None:
-        """Write what has become of a build."""
-        query = update(builds).where(builds.c.id == record.id).values(_values(record))
+    async def save(self, record: BuildRecord) -> bool:
+        """Write what has become of a build, unless it has ended."""
+        query = update(builds).where(builds.c.id == record.id, _UNFINISHED)
         async with self._database.begin() as connection:
-            _ = await connection.execute(query)
+            return (await connection.execute(query.values(_values(record)))).rowcount > 0
+
+    async def adopt(self, build_id: str, host_id: str) -> bool:
+        """Give a build that nobody has to a host; return whether nobody had it."""
+        free = (builds.c.id == build_id, builds.c.host_id.is_(None), _UNFINISHED)
+        async with self._database.begin() as connection:
+            query = update(builds).where(*free).values(host_id=host_id)
+            return (await connection.execute(query)).rowcount > 0
 
     async def get(self, build_id: str) -> BuildRecord | None:
         """Return the build of this id."""
@@ -49,9 +56,11 @@ class SqlBuilds:
         query = query.order_by(columns.created_at.desc(), columns.id.desc())
         return await self._select(query.limit(limit))
 
-    async def unfinished(self) -> Sequence[BuildRecord]:
-        """Return those that are pending or running, oldest first."""
-        query = select(builds).where(_UNFINISHED)
+    async def unfinished(self, hosts: Collection[str | None]) -> Sequence[BuildRecord]:
+        """Return those of these hosts that are pending or running, oldest first."""
+        host_id = builds.c.host_id
+        there = [host_id.is_(None) if each is None else host_id == each for each in hosts]
+        query = select(builds).where(_UNFINISHED, or_(false(), *there))
         return await self._select(query.order_by(builds.c.created_at, builds.c.id))
 
     async def save_log(self, build_id: str, content: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..hosts import HostRecord, HostToken, TokenKind
-from .database import Database
+from .database import Database, insert_missing
 from .tables import host_tags, host_tokens, hosts
 
 __all__ = ["SqlHosts"]
@@ -21,6 +21,12 @@ class SqlHosts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def add(self, record: HostRecord) -> bool:
+        """Add a host, unless there is one of its id; return whether there was none."""
+        async with self._database.begin() as connection:
+            query = insert_missing(connection, hosts).values(asdict(record))
+            return (await connection.execute(query)).rowcount > 0
 
     async def put(self, record: HostRecord) -> None:
         """Write a host, whether or not there is one of its id; its tags and tokens stay."""

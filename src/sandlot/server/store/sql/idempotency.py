@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Delete, Update, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..records import IdempotencyRecord
@@ -31,16 +31,25 @@ class SqlIdempotency:
         except IntegrityError:  # somebody was faster; or it is impossible, and fails again
             return await self._claim(record, since)
 
+    async def take(self, record: IdempotencyRecord, taken: IdempotencyRecord) -> bool:
+        """Write a claim in the place of another, if that is still as it was seen."""
+        same = idempotency_keys.c.held_until.is_not_distinct_from(record.held_until)
+        query = update(idempotency_keys).where(_is(record), _is_held(record), same)
+        return await self._changes(query.values(asdict(taken)))
+
+    async def hold(self, record: IdempotencyRecord, until: datetime) -> bool:
+        """Write until when a claim is held; return whether its holder still has it."""
+        query = update(idempotency_keys).where(_is(record), _is_held(record))
+        return await self._changes(query.values(held_until=until))
+
     async def finish(self, record: IdempotencyRecord) -> None:
         """Note that what the request made is there, or was."""
         query = update(idempotency_keys).where(_is(record)).values(is_done=True)
-        async with self._database.begin() as connection:
-            _ = await connection.execute(query)
+        _ = await self._changes(query)
 
-    async def remove(self, record: IdempotencyRecord) -> None:
-        """Forget a request, unless it was claimed anew."""
-        async with self._database.begin() as connection:
-            _ = await connection.execute(delete(idempotency_keys).where(_is(record)))
+    async def remove(self, record: IdempotencyRecord) -> bool:
+        """Forget a request, unless somebody else has the claim; return whether it was there."""
+        return await self._changes(delete(idempotency_keys).where(_is(record), _is_held(record)))
 
     async def remove_before(self, time: datetime) -> None:
         """Forget all requests older than that."""
@@ -48,6 +57,10 @@ class SqlIdempotency:
             _ = await connection.execute(
                 delete(idempotency_keys).where(idempotency_keys.c.created_at < time)
             )
+
+    async def _changes(self, query: Update | Delete) -> bool:
+        async with self._database.begin() as connection:
+            return (await connection.execute(query)).rowcount > 0
 
     async def _claim(self, record: IdempotencyRecord, since: datetime) -> IdempotencyRecord:
         columns = idempotency_keys.c
@@ -76,3 +89,7 @@ def _is(record: IdempotencyRecord) -> ColumnElement[bool]:
         columns.key == record.key,
         columns.resource_id == record.resource_id,
     )
+
+
+def _is_held(record: IdempotencyRecord) -> ColumnElement[bool]:
+    return idempotency_keys.c.holder.is_not_distinct_from(record.holder)

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, Select, exists, insert, or_, select, tuple_, 
 from sqlalchemy.exc import IntegrityError
 
 from ..base import NameTakenError
-from ..records import SandboxFilter, SandboxRecord
+from ..records import LIVE_STATUSES, SandboxFilter, SandboxRecord
 from ..setups import read_setup, write_setup
 from ..usage import has_run, usage_of
 from .database import Database
@@ -58,16 +58,27 @@ class SqlSandboxes:
         except IntegrityError as error:
             raise NameTakenError(record.name) from error
 
-    async def save(self, record: SandboxRecord, *, until: datetime | None = None) -> None:
+    async def save(
+        self,
+        record: SandboxRecord,
+        *,
+        until: datetime | None = None,
+        only: Collection[str] = LIVE_STATUSES,
+    ) -> bool:
         """Write what can change of a sandbox, and add what it used if it ceases to run."""
         values = {name: getattr(record, name) for name in _SETTABLE}
-        this = sandboxes.c.id == record.id
+        this = (sandboxes.c.id == record.id, sandboxes.c.status.in_(only))
         async with self._database.begin() as connection:
-            row = (await connection.execute(select(sandboxes).where(this))).mappings().first()
-            _ = await connection.execute(update(sandboxes).where(this).values(values))
-            if row is not None and has_run(before := _record(row), record):
+            # Another server may say that it is gone: of two, one is first.
+            found = await connection.execute(select(sandboxes).where(*this).with_for_update())
+            row = found.mappings().first()
+            if row is None:
+                return False
+            _ = await connection.execute(update(sandboxes).where(*this).values(values))
+            if has_run(before := _record(row), record):
                 used = usage_of(before, until or record.last_updated)
                 await add_usage(connection, before.team_id, used)
+        return True
 
     async def save_activity(self, times: Mapping[str, datetime]) -> None:
         """Write when sandboxes were last active, by their ids."""

@@ -54,7 +54,7 @@ __all__ = [
     "users",
 ]
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -233,6 +233,8 @@ idempotency_keys = Table(
     Column("salt", String(32), nullable=False),
     Column("is_done", Boolean, nullable=False),
     Column("created_at", UtcTime, nullable=False, index=True),
+    Column("holder", String(30)),
+    Column("held_until", UtcTime),
 )
 
 stats_samples = Table(
@@ -319,6 +321,7 @@ builds = Table(
     Column("default_env", JSON, nullable=False),
     Column("started_at", UtcTime),
     Column("completed_at", UtcTime),
+    Column("host_id", String(30)),
     Index("ix_builds_newest", "created_at", "id"),
     Index(
         "ix_builds_unfinished",
