@@ -47,17 +47,18 @@ OPTIONS = (
 
 
 def simplified(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema without what texts in lists and maps must look like.
+    """Return a schema without what texts must look like, and what depends on what.
 
-    The generator would make a class of each, of which everybody would have to unwrap the text. The
-    server checks these where it uses them.
+    The generator would make classes of some of it, of which everybody would have to unwrap the
+    text. The server checks all of it where it uses it, and says in words what is wrong.
     """
-    _ = schema.pop("propertyNames", None)
-    for kind in ("items", "additionalProperties"):
-        each: dict[str, Any] | bool | None = schema.get(kind)
-        if isinstance(each, dict):
-            for bound in ("pattern", "minLength", "maxLength"):
-                _ = each.pop(bound, None)
+    for rule in ("pattern", "minLength", "maxLength"):
+        if not isinstance(schema.get(rule), dict):  # that is a property of this name
+            _ = schema.pop(rule, None)
+    for rule in ("propertyNames", "allOf", "oneOf", "not", "if", "then"):
+        _ = schema.pop(rule, None)
+    if schema.get("type") == "boolean":
+        _ = schema.pop("const", None)
     return schema
 
 

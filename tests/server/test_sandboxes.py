@@ -304,7 +304,6 @@ def test_lists_come_in_pages(client: httpx.Client, make: Callable[..., Box]) -> 
         "limit=1001",
         "limit=99999999999",
         "limit=0000199999",
-        "limit=",
         "limit=1.0",
         "cursor=!",
         "cursor=eA",

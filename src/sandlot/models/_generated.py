@@ -99,7 +99,7 @@ class CreateSandboxRequest(Model):
     What a new sandbox shall be like. Fields left out are the server's to choose.
     """
 
-    template: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
+    template: str | None = None
     """
     What the sandbox starts from; `minimal` if omitted.
     """
@@ -109,7 +109,7 @@ class CreateSandboxRequest(Model):
     """
     memory_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
     """
-    Memory in MiB; 512 if 0 or omitted.
+    Memory in MiB, 8 or more; 512 if 0 or omitted.
     """
     disk_mb: Annotated[int | None, Field(ge=0, le=1048576)] = None
     """
@@ -137,7 +137,7 @@ class CreateSandboxRequest(Model):
     What to do if there is a live sandbox of this `name`: `error` (a 409 `already_exists`), the default, or
     `get`, which gives that one, however it was made and whatever its status, with a 200.
     """
-    name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = None
+    name: str | None = None
     """
     A name of your own, unique among the team's live sandboxes.
     """
@@ -149,7 +149,7 @@ class CreateSandboxRequest(Model):
     """
     Environment variables of every command.
     """
-    cwd: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
+    cwd: str | None = None
     """
     Directory in which commands start; the home directory if omitted.
     """
@@ -157,7 +157,7 @@ class CreateSandboxRequest(Model):
     """
     Network mode; `none` if omitted. Others need to be listed in `isolation.network`.
     """
-    snapshot: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
+    snapshot: str | None = None
     """
     Snapshot that the files come from; its template is the sandbox's. A `template` of this name does the same.
     """
@@ -305,7 +305,7 @@ class ExecRequest(Model):
     A command to run.
     """
 
-    cmd: Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
+    cmd: str
     """
     Program to run.
     """
@@ -317,7 +317,7 @@ class ExecRequest(Model):
     """
     Seconds after which the command is killed; 30 if 0 or omitted.
     """
-    cwd: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
+    cwd: str | None = None
     """
     Directory to start in; relative ones start at the sandbox's own.
     """
@@ -349,7 +349,7 @@ class ExecRequest(Model):
     """
     Answer as soon as the program runs, and let it run.
     """
-    tag: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None
+    tag: str | None = None
     """
     With `background`: a name for the process, which no other of the sandbox that runs may have; `proc-` and
     eight digits if omitted. It must not consist of digits alone.
@@ -592,7 +592,7 @@ class ExecStreamStart(Model):
     """
 
     type: Literal["start"]
-    cmd: Annotated[str, Field(min_length=1, pattern="^[^\\x00]*$")]
+    cmd: str
     """
     Program to run.
     """
@@ -604,7 +604,7 @@ class ExecStreamStart(Model):
     """
     Seconds after which the command is killed; never if 0 or omitted.
     """
-    cwd: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
+    cwd: str | None = None
     """
     Directory to start in.
     """
@@ -718,7 +718,7 @@ class WriteFileRequest(Model):
     A file and where it goes.
     """
 
-    path: Annotated[str | None, Field(min_length=1, pattern="^[^\\x00]*$")] = None
+    path: str | None = None
     """
     Path of the file in the sandbox.
     """
@@ -898,11 +898,11 @@ class CreateSnapshotRequest(Model):
     What to keep, under which name.
     """
 
-    sandbox_id: Annotated[str, Field(pattern="^cl-[0-9a-z]{25}$")]
+    sandbox_id: str
     """
     Whose files.
     """
-    name: Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None
+    name: str | None = None
     """
     Name of the snapshot; `template-` and eight digits if omitted.
     """
@@ -963,7 +963,7 @@ class CheckpointRequest(Model):
     What to call a checkpoint.
     """
 
-    name: Annotated[str | None, Field(max_length=255, pattern="^[^\\x00]*$")] = None
+    name: str | None = None
     """
     Any text, for people to read.
     """
@@ -1001,7 +1001,7 @@ class RollbackRequest(Model):
     Where to go back to.
     """
 
-    checkpoint_id: Annotated[str, Field(pattern="^cp-[0-9a-z]{25}$")]
+    checkpoint_id: str
     """
     A checkpoint of the same sandbox.
     """
@@ -1045,11 +1045,11 @@ class SignupRequest(Model):
     """
     password: str
     """
-    8 to 1024 bytes.
+    8 to 1024 characters.
     """
     name: str
     """
-    1 to 100 bytes.
+    1 to 100 characters.
     """
 
 
@@ -1073,7 +1073,7 @@ class SwitchTeamRequest(Model):
     The team that a token is wanted for.
     """
 
-    team_id: Annotated[str, Field(pattern="^team-[0-9a-z]{25}$")]
+    team_id: str
     """
     Id of the team.
     """
@@ -1156,7 +1156,7 @@ class UpdateAccountRequest(Model):
 
     name: str
     """
-    What to call the user: 1 to 100 bytes.
+    What to call the user: 1 to 100 characters.
     """
 
 
@@ -1182,7 +1182,7 @@ class PasswordRequest(Model):
     """
     new_password: str
     """
-    What it shall be: 8 bytes or more.
+    What it shall be: 8 to 1024 characters.
     """
 
 
@@ -1348,7 +1348,7 @@ class CreateApiKeyRequest(Model):
 
     name: str | None = None
     """
-    What to call it.
+    What to call it: 128 characters at most.
     """
     scopes: Annotated[
         list[
@@ -1601,15 +1601,15 @@ class CreateBuildRequest(Model):
     What to build, from what, and how.
     """
 
-    name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: str
     """
     What to call the template.
     """
-    base_template: Annotated[str | None, Field(pattern="^[^\\x00]*$")] = None
+    base_template: str | None = None
     """
     Template or snapshot to begin with; `minimal` if omitted.
     """
-    recipe: Annotated[list[str], Field(min_length=1)]
+    recipe: Annotated[list[str], Field(max_length=1000, min_length=1)]
     """
     The instructions.
     """
@@ -1629,7 +1629,7 @@ class CreateBuildRequest(Model):
     """
     MiB that the home directory may take, likewise.
     """
-    network: str | None = None
+    network: Literal["none", "outbound", "full"] | None = None
     """
     Network mode while it is built; `none` if omitted.
     """
@@ -1995,7 +1995,7 @@ class CreateHostRequest(Model):
     A host to be made.
     """
 
-    type: str
+    type: Literal["regular", "byoc"]
     """
     `regular`, for all teams, or `byoc`, for the team that brings it.
     """
@@ -2005,11 +2005,11 @@ class CreateHostRequest(Model):
     """
     provider: str | None = None
     """
-    Who runs the machine: 1 to 128 characters.
+    Who runs the machine: 128 characters at most.
     """
     availability_zone: str | None = None
     """
-    Where it is: 1 to 128 characters.
+    Where it is: 128 characters at most.
     """
 
 
@@ -2115,7 +2115,7 @@ class RegisterHostRequest(Model):
     """
     arch: str | None = None
     """
-    Architecture of the processors: 1 to 64 characters.
+    Architecture of the processors: 64 characters at most.
     """
     cpu_cores: Annotated[int | None, Field(ge=0, le=2147483647)] = None
     """

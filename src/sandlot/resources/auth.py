@@ -21,7 +21,7 @@ class Auth(Resource):
 
         Args:
             email: Address; case does not matter.
-            password: 8 bytes or more.
+            password: 8 characters or more.
             name: What to call them.
 
         Raises:
@@ -61,7 +61,7 @@ class Auth(Resource):
         """Change what the user is called; the token in the answer says the new name.
 
         Args:
-            name: 1 to 100 bytes.
+            name: 1 to 100 characters.
         """
         return self._run(identity.rename_account(name))
 
@@ -70,7 +70,7 @@ class Auth(Resource):
 
         Args:
             current: What it is.
-            new: What it shall be, 8 bytes or more.
+            new: What it shall be, 8 characters or more.
 
         Raises:
             AuthenticationError: The current one is another, or this client has no token.
@@ -103,7 +103,7 @@ class AsyncAuth(AsyncResource):
 
         Args:
             email: Address; case does not matter.
-            password: 8 bytes or more.
+            password: 8 characters or more.
             name: What to call them.
 
         Raises:
@@ -143,7 +143,7 @@ class AsyncAuth(AsyncResource):
         """Change what the user is called; the token in the answer says the new name.
 
         Args:
-            name: 1 to 100 bytes.
+            name: 1 to 100 characters.
         """
         return await self._run(identity.rename_account(name))
 
@@ -152,7 +152,7 @@ class AsyncAuth(AsyncResource):
 
         Args:
             current: What it is.
-            new: What it shall be, 8 bytes or more.
+            new: What it shall be, 8 characters or more.
 
         Raises:
             AuthenticationError: The current one is another, or this client has no token.

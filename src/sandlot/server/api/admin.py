@@ -8,12 +8,12 @@ from starlette.responses import Response
 
 from sandlot.models import SetByocRequest
 from sandlot.server.services.audit import note
+from sandlot.server.services.naming import template_name
 from sandlot.server.services.principals import DEFAULT_TEAM
 
 from .bodies import read_json, reply_list
 from .context import Caller, Plane, check_id
 from .host_views import base_template_view, team_template_view
-from .snapshots import check_name
 
 __all__ = ["router"]
 
@@ -42,5 +42,5 @@ async def list_templates(plane: Plane, _caller: Caller) -> Response:
 async def delete_template(plane: Plane, _caller: Caller, name: str) -> Response:
     """Delete a template of the platform."""
     note(team_id=DEFAULT_TEAM)
-    await plane.snapshots.unpublish(check_name(name))
+    await plane.snapshots.unpublish(template_name(name))
     return Response(status_code=204)

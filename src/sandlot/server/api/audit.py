@@ -70,7 +70,7 @@ def _words(query: QueryParams, name: str) -> tuple[str, ...]:
 
 def _limit(query: QueryParams) -> int:
     text = query.get("limit")
-    if text is None:
+    if not text:
         return _DEFAULT_LIMIT
     if not re.fullmatch("[0-9]{1,20}", text) or int(text) < 1:
         raise InvalidRequestError("limit: must be a number of at least 1.")
@@ -79,10 +79,10 @@ def _limit(query: QueryParams) -> int:
 
 def _before(query: QueryParams) -> tuple[datetime, str] | None:
     row_id = query.get("before_id")
-    if row_id is not None:
+    if row_id:
         _ = check_id("log", row_id, "before_id")
     text = query.get("before")
-    if text is None:
+    if not text:
         return None
     try:
         if not _RFC_3339.fullmatch(text):

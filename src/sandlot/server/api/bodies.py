@@ -54,9 +54,7 @@ def parse_json(body: bytes | str, model: type[_M]) -> _M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(f"{part!s:.100}" for part in first["loc"]) or "body"
-        pattern = first.get("ctx", {}).get("pattern")
-        problem = first["msg"] if pattern is None else f"must match {pattern}"
-        raise InvalidRequestError(f"{where}: {problem}.") from error
+        raise InvalidRequestError(f"{where}: {first['msg']}.") from error
 
 
 def reply(model: Model, status: int = 200) -> Response:

@@ -16,6 +16,7 @@ from sandlot.server.services.build_log import BuildLog
 from sandlot.server.services.build_sandboxes import NewBuild
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.idempotency import Claim
+from sandlot.server.services.naming import check_text, template_name
 from sandlot.server.store.builds import BuildRecord
 
 from .bodies import read_body, reply, reply_list
@@ -121,7 +122,8 @@ async def cancel_build(plane: Plane, _caller: Caller, build_id: BuildId) -> Resp
 
 
 def _wanted(body: CreateBuildRequest, digest: str | None) -> NewBuild:
-    usual = NewBuild(body.name, body.recipe)
+    usual = NewBuild(template_name(body.name), body.recipe)
+    check_text("base_template", body.base_template)
     return NewBuild(
         name=body.name,
         recipe=body.recipe,

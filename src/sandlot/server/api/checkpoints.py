@@ -14,6 +14,7 @@ from sandlot.server.services import changes
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.idempotency import Claim
+from sandlot.server.services.naming import check_text
 from sandlot.server.store.records import SandboxRecord, SnapshotRecord
 
 from .bodies import read_json, reply, reply_list
@@ -25,6 +26,8 @@ from .views import changes_view, checkpoint_view, sandbox_view
 __all__ = ["router"]
 
 router = APIRouter()
+
+_LONGEST_NAME = 255
 
 
 @router.post("/{id}/fork")
@@ -59,6 +62,9 @@ async def create_checkpoint(
 ) -> Response:
     """Remember the files of a sandbox, to go back to them."""
     body = await read_json(request, CheckpointRequest, plane.options.max_json_bytes)
+    check_text("name", body.name)
+    if len(body.name or "") > _LONGEST_NAME:
+        raise InvalidRequestError(f"name: must be at most {_LONGEST_NAME} characters.")
 
     async def make(claim: Claim) -> SnapshotRecord:
         return await plane.checkpoints.create(caller.team_id, sandbox_id, body.name, claim.id)
@@ -105,7 +111,7 @@ async def list_changes(
 ) -> Response:
     """Tell which files of the home directory differ from a checkpoint."""
     query = request.query_params
-    since = query.get("since")
+    since = query.get("since") or None
     with_diff = flag(query, "diff", default=True)
     if since is not None:
         _ = await plane.checkpoints.get(caller.team_id, sandbox_id, _checked(since, "since"))

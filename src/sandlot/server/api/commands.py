@@ -12,9 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandlot.models import ExecRequest, ExecResponse, ExecStreamStart
+from sandlot.server.services import tags
 from sandlot.server.services.audit import note
 from sandlot.server.services.commands import CommandResult, CommandSpec
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.texts import is_base64
 
 from .bodies import read_json, reply
 from .context import Plane, RunningSandbox, held
@@ -32,9 +34,11 @@ _DEFAULT_TIMEOUT = 30.0
 async def exec_command(request: Request, plane: Plane, live: RunningSandbox) -> Response:
     """Run a command and wait for its end."""
     body = await read_json(request, ExecRequest, plane.options.max_json_bytes)
+    if body.tag is not None:
+        _ = tags.check((), body.tag)
     if body.background:
         spec = replace(command_spec(body, None, stdin=False), timeout_sec=None)
-        job = await plane.jobs.start(live, spec, "background", body.tag or None)
+        job = await plane.jobs.start(live, spec, "background", body.tag)
         note(process=job.tag)
         return background_reply(live.record.id, body.cmd, job)
     stdin = _stdin(body)
@@ -72,10 +76,9 @@ def _stdin(body: ExecRequest) -> bytes | None:
         return None
     if body.stdin_encoding != "base64":
         return body.stdin.encode()
-    try:
-        return base64.b64decode(body.stdin, validate=True)
-    except ValueError as error:  # characters beyond ASCII are not a `binascii.Error`
-        raise InvalidRequestError("stdin: is not base64.") from error
+    if not is_base64(body.stdin):
+        raise InvalidRequestError("stdin: is not base64.")
+    return base64.b64decode(body.stdin)
 
 
 def _result(sandbox_id: str, cmd: str, result: CommandResult) -> ExecResponse:

@@ -20,7 +20,7 @@ _MAX_LIMIT = 1000
 def page_limit(query: QueryParams) -> int | None:
     """Return how many items a page shall have; None if it was not said."""
     text = query.get("limit")
-    if text is None:
+    if not text:
         return None
     if not (re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= _MAX_LIMIT):
         raise InvalidRequestError(f"limit: must be a number from 1 to {_MAX_LIMIT}.")

@@ -1,4 +1,4 @@
-"""Query parameters."""
+"""Query parameters; one that is empty is as good as none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 def flag(query: QueryParams, name: str, *, default: bool) -> bool:
     """Return a parameter that is true or false."""
     text = query.get(name)
-    if text is None:
+    if not text:
         return default
     if text.lower() not in _FLAGS:
         raise InvalidRequestError(f"{name}: must be true or false.")

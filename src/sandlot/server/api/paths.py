@@ -7,9 +7,9 @@ text, which then has U+FFFD in their place, goes the whole path in base64.
 from __future__ import annotations
 
 import base64
-import binascii
 
 from sandlot.server.services.errors import InvalidRequestError
+from sandlot.server.texts import is_base64
 
 __all__ = ["exact", "readable", "wanted_path"]
 
@@ -23,10 +23,9 @@ def wanted_path(field: str, text: str | None, encoded: str | None) -> str:
     if text and encoded:
         raise InvalidRequestError(f"{field}: is given twice, as text and in base64.")
     if encoded:
-        try:
-            return base64.b64decode(encoded, validate=True).decode(errors="surrogateescape")
-        except (binascii.Error, ValueError) as error:
-            raise InvalidRequestError(f"{field}_base64: is not base64.") from error
+        if not is_base64(encoded):
+            raise InvalidRequestError(f"{field}_base64: is not base64.")
+        return base64.b64decode(encoded).decode(errors="surrogateescape")
     if not text:
         raise InvalidRequestError(f"{field}: must not be empty.")
     return text

@@ -22,6 +22,7 @@ from .admission import Admission, admit
 from .bodies import reply
 from .context import Plane, RunningSandbox, held
 from .following import race, receive, say_last, send_output
+from .parameters import flag
 from .wire import SUBPROTOCOL, BinaryWire, TextWire, Wire
 
 __all__ = ["background_reply", "router"]
@@ -34,7 +35,9 @@ _KILL: Final = "SIGKILL"
 @router.get("/{id}/processes")
 async def list_processes(request: Request, plane: Plane, live: RunningSandbox) -> Response:
     """List processes."""
-    records = plane.jobs.records(live.record.id, all=request.query_params.get("all") == "true")
+    records = plane.jobs.records(
+        live.record.id, all=flag(request.query_params, "all", default=False)
+    )
     return reply(ProcessList(processes=[_view(record) for record in records]))
 
 
@@ -109,9 +112,9 @@ async def _ignore(websocket: WebSocket) -> None:
 
 def _offsets(params: QueryParams) -> dict[Stream, int] | None:
     names: tuple[Stream, Stream] = ("stdout", "stderr")
-    if not any(name in params for name in names):
+    if not any(params.get(name) for name in names):
         return None
-    return {name: _offset(name, params.get(name, "0")) for name in names}
+    return {name: _offset(name, params.get(name) or "0") for name in names}
 
 
 def _offset(name: str, text: str) -> int:

@@ -17,6 +17,7 @@ from sandlot.server.services.hosts import check_tag
 from sandlot.server.services.idempotency import Claim
 from sandlot.server.services.labels import check_labels
 from sandlot.server.services.lifecycle import expires_at
+from sandlot.server.services.naming import check_text, sandbox_name
 from sandlot.server.services.sandboxes import Creation, NewSandbox
 from sandlot.server.store.records import SandboxFilter
 
@@ -39,8 +40,7 @@ _LABEL = "metadata."
 async def create_sandbox(request: Request, plane: Plane, caller: Caller) -> Response:
     """Create a sandbox."""
     body = await read_json(request, CreateSandboxRequest, plane.options.max_json_bytes)
-    if body.if_exists == "get" and body.name is None:
-        raise InvalidRequestError("if_exists: a name is needed to look for a sandbox.")
+    _check(body)
 
     async def make(claim: Claim) -> Creation:
         default = await plane.snapshots.starting_point(caller.team_id, body.template, body.snapshot)
@@ -177,6 +177,20 @@ async def get_metrics(
     return reply(metrics_view(sandbox_id, range, points))
 
 
+def _check(body: CreateSandboxRequest) -> None:
+    if body.name is not None:
+        _ = sandbox_name(body.name)
+    elif body.if_exists == "get":
+        raise InvalidRequestError("if_exists: a name is needed to look for a sandbox.")
+    check_text("template", body.template)
+    check_text("snapshot", body.snapshot)
+    check_text("cwd", body.cwd)
+    _ = check_labels(body.metadata or {})
+    _ = check_variables(body.env or {})
+    for tag in body.host_tags or ():
+        _ = check_tag(tag, "host_tags")
+
+
 def _wanted(body: CreateSandboxRequest, default: NewSandbox) -> NewSandbox:
     return replace(
         default,
@@ -186,12 +200,12 @@ def _wanted(body: CreateSandboxRequest, default: NewSandbox) -> NewSandbox:
         timeout_sec=body.timeout_sec or default.timeout_sec,
         network=body.network or default.network,
         name=body.name,
-        metadata=check_labels(body.metadata or {}),
-        env=check_variables(body.env or {}),
+        metadata=body.metadata or {},
+        env=body.env or {},
         cwd=body.cwd or None,
         on_timeout=body.on_timeout or default.on_timeout,
         max_lifetime_sec=body.max_lifetime_sec or default.max_lifetime_sec,
         lease_sec=body.lease_sec or default.lease_sec,
         require_isolation=body.require_isolation or (),
-        host_tags=[check_tag(tag, "host_tags") for tag in body.host_tags or ()],
+        host_tags=body.host_tags or (),
     )

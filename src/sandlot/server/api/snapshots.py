@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +11,7 @@ from sandlot.server.ids import is_id
 from sandlot.server.services.audit import note
 from sandlot.server.services.errors import InvalidRequestError
 from sandlot.server.services.idempotency import Claim
+from sandlot.server.services.naming import template_name
 from sandlot.server.store.records import SnapshotRecord
 
 from .bodies import read_json, reply, reply_list
@@ -21,11 +20,9 @@ from .idempotency import fingerprint, once
 from .parameters import flag
 from .views import snapshot_view, template_view
 
-__all__ = ["check_name", "router"]
+__all__ = ["router"]
 
 router = APIRouter()
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @router.post("")
@@ -35,6 +32,8 @@ async def create_snapshot(request: Request, plane: Plane, caller: Caller) -> Res
     body = await read_json(request, CreateSnapshotRequest, plane.options.max_json_bytes)
     if not is_id("cl", body.sandbox_id):
         raise InvalidRequestError("sandbox_id: is not the id of a sandbox.")
+    if body.name is not None:
+        _ = template_name(body.name)
 
     async def make(claim: Claim) -> SnapshotRecord:
         return await plane.snapshots.create(
@@ -66,24 +65,11 @@ async def get_snapshot(name: str, plane: Plane, caller: Caller) -> Response:
     """Look up a template."""
     if name in plane.capabilities.templates:
         return reply(template_view(name, plane.started_at))
-    return reply(snapshot_view(await plane.snapshots.get(caller.team_id, check_name(name))))
+    return reply(snapshot_view(await plane.snapshots.get(caller.team_id, template_name(name))))
 
 
 @router.delete("/{name}")
 async def delete_snapshot(name: str, plane: Plane, caller: Caller) -> Response:
     """Delete a snapshot; sandboxes made from it keep their files."""
-    await plane.snapshots.delete(caller.team_id, check_name(name))
+    await plane.snapshots.delete(caller.team_id, template_name(name))
     return Response(status_code=204)
-
-
-def check_name(name: str) -> str:
-    """Return a text that can be the name of a template.
-
-    Raises:
-        InvalidRequestError: It cannot.
-    """
-    if not _NAME.fullmatch(name):
-        raise InvalidRequestError(
-            "name: must be 1-64 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit."
-        )
-    return name

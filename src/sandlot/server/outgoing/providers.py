@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sandlot.server.texts import is_printable, is_word
+
 from .failures import BadConfigError
 from .targets import Targets
 from .urls import parse_url
@@ -59,7 +61,8 @@ def check_config(provider: str, config: Mapping[str, str], targets: Targets) -> 
     for name, value in config.items():
         if len(value) > _LONGEST_VALUE:
             raise BadConfigError(f"config.{name}: is longer than {_LONGEST_VALUE} characters.")
-        if not value.isprintable() or value != value.strip():
+        ends_well = not value or (is_word(value[0]) and is_word(value[-1]))
+        if not ends_well or not is_printable(value):
             raise BadConfigError(f"config.{name}: must be printable, without blanks around it.")
     for name in needs.urls:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,10 +28,10 @@ from .errors import (
 )
 from .events import Event, Resource
 from .messages import EVENT_NAMES, message_of, payload_of
+from .naming import channel_name
 
 __all__ = ["Channels", "NewChannel"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MOST = 100
 """Channels that a team may have: each costs a row for each event."""
 _TESTS_AT_ONCE = 8
@@ -61,7 +60,7 @@ class Channels:
         self, team_id: str, wanted: NewChannel, channel_id: str, secret: str
     ) -> ChannelRecord:
         """Make a channel; a webhook that brings no secret is given this one."""
-        name, events = _name(wanted.name), _events(wanted.events)
+        name, events = channel_name(wanted.name), _events(wanted.events)
         config = await self._config(wanted.provider, wanted.config, secret)
         there = await self._rows.list(team_id)
         if len(there) >= _MOST:
@@ -104,7 +103,7 @@ class Channels:
     ) -> ChannelRecord:
         """Change what a channel is called and told of."""
         record = await self.get(team_id, channel_id)
-        return await self._save(replace(record, name=_name(name), events=_events(events)))
+        return await self._save(replace(record, name=channel_name(name), events=_events(events)))
 
     async def rotate_config(
         self, team_id: str, channel_id: str, config: Mapping[str, str]
@@ -169,16 +168,6 @@ class Channels:
         except NotDeliveredError as error:
             raise HostUnavailableError("The configuration cannot be checked now.") from error
         return {"secret": secret, **given} if provider == WEBHOOK else given
-
-
-def _name(text: str) -> str:
-    """Return a name as the original protocol writes it."""
-    name = text.strip().lower().replace(" ", "-")
-    if not _NAME.fullmatch(name):
-        raise InvalidRequestError(
-            "name: must be 1-64 letters, digits and . _ - and begin with a letter or digit."
-        )
-    return name
 
 
 def _events(names: Sequence[str]) -> Sequence[str]:

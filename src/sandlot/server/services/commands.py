@@ -199,6 +199,8 @@ def check_variables(env: Mapping[str, str]) -> Mapping[str, str]:
 def _check(spec: CommandSpec) -> None:
     if any("\0" in text for text in (*spec.argv, spec.cwd or "", spec.user or "")):
         raise InvalidRequestError("Arguments and paths cannot contain NUL characters.")
+    if not spec.argv[0]:
+        raise InvalidRequestError("cmd: must not be empty.")
     _ = check_variables(spec.env)
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sandlot.server.store.hosts import HostRecord, HostRows, HostToken, TokenKind
+from sandlot.server.texts import is_printable
 
 from .announcements import announce_host
 from .api_keys import key_digest
@@ -148,5 +149,5 @@ def _check(figures: Figures) -> None:
 
 
 def _check_text(text: str, name: str, longest: int) -> None:
-    if not 1 <= len(text) <= longest or not text.isprintable():
+    if not 1 <= len(text) <= longest or not is_printable(text):
         raise InvalidRequestError(f"{name}: must be 1-{longest} characters that can be shown.")

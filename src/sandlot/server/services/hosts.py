@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sandlot.server.ids import is_id
 from sandlot.server.store.base import Store
 from sandlot.server.store.hosts import HostRecord
+from sandlot.server.texts import is_printable, is_word
 
 from .builds_elsewhere import ended
 from .enrollment import Enrollment
@@ -105,7 +106,7 @@ class Hosts:
             ("provider", wanted.provider),
             ("availability_zone", wanted.availability_zone),
         ):
-            if text is not None and not (text.isprintable() and 1 <= len(text) <= _LONGEST_PLACE):
+            if text is not None and not (is_printable(text) and 1 <= len(text) <= _LONGEST_PLACE):
                 raise InvalidRequestError(f"{name}: must be 1-{_LONGEST_PLACE} characters.")
         team_id = None
         if wanted.type == "byoc":
@@ -254,7 +255,8 @@ def check_tag(tag: str, field: str) -> str:
     Raises:
         InvalidRequestError: It cannot.
     """
-    fits = 1 <= len(tag) <= _LONGEST_TAG and tag.isprintable() and tag == tag.strip()
+    ends = is_word(tag[:1]) and is_word(tag[-1:])
+    fits = ends and len(tag) <= _LONGEST_TAG and is_printable(tag)
     if not fits or "/" in tag or tag in (".", ".."):
         raise InvalidRequestError(
             f"{field}: a tag is 1-{_LONGEST_TAG} characters that can be shown, without slashes."

@@ -36,6 +36,7 @@ from .tasks import TaskGroup
 
 __all__ = ["Creation", "NewSandbox", "Sandboxes", "StopReport"]
 
+_LEAST_MEMORY_MB = 8
 _NETWORKS = ("none", "outbound", "full")
 _ELSEWHERE = "Another server is making this sandbox: send the request again."
 _RETRY_AFTER = 1.0
@@ -310,6 +311,10 @@ class Sandboxes:
             if advice is not None:
                 raise NotFoundError(f"The template is not installed on the server. {advice}")
             raise NotFoundError(f"There is no template of that name; there are: {known}.")
+        if wanted.memory_mb < _LEAST_MEMORY_MB:
+            raise InvalidRequestError(
+                f"memory_mb: a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory."
+            )
         if wanted.network not in _NETWORKS:
             known = ", ".join(capabilities.network)
             raise InvalidRequestError(f"There is no such network mode; there are: {known}.")
