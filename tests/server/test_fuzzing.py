@@ -3,7 +3,7 @@
     make fuzz                                  ten minutes of it, other data each time
     SANDLOT_FUZZING_SECONDS=3600 make fuzz     that long
 
-What is excepted from its checks, and why: `fuzzing/schemathesis.toml`.
+What may be refused though no schema says so, and why: `fuzzing/refusals.py`.
 """
 
 from __future__ import annotations
