@@ -249,6 +249,15 @@ class TestWhoMayNot:
         with program.client() as client:
             assert client.get("/").status_code == 200
 
+    def test_a_key_that_is_not_for_sandboxes(self, elsewhere: Callable[..., Program]) -> None:
+        program = elsewhere(ECHO, key=KEY, api_key_scopes="all")
+        wanted = {"name": "of an auditor", "scopes": ["audit"]}
+        made = program.box.client.post("/v1/api-keys", json=wanted)
+        with program.client(headers={"X-API-Key": made.json()["key"]}) as client:
+            assert_refused(client.get("/"), 401, "unauthorized")
+        with program.client() as client:
+            assert client.get("/").status_code == 200
+
     def test_sandboxes_that_do_not_run(self, serve: Serve) -> None:
         program = serve(ECHO)
         with program.client() as client:

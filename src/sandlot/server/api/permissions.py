@@ -16,7 +16,7 @@ from sandlot.server.services.audit import Audited
 from sandlot.server.services.errors import ForbiddenError, UnauthorizedError
 from sandlot.server.services.principals import Principal
 
-__all__ = ["RULES", "Rule", "check", "methods_of", "route_of", "rule_of"]
+__all__ = ["PORTS", "RULES", "Rule", "check", "methods_of", "route_of", "rule_of"]
 
 _RANKS: Final = {"member": 1, "admin": 2, "owner": 3}
 
@@ -65,6 +65,8 @@ def _host(audited: Audited | None = None) -> Rule:
 
 
 _READ = Rule("sandboxes")
+PORTS: Final = _READ
+"""For what is addressed to a port of a sandbox, whose paths are its own."""
 _OPEN = Rule(None)
 _BOX = "/v1/sandboxes/{id}"
 _TEAM = "/v1/teams/{id}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sandlot.server.api.permissions import PORTS, check
 from sandlot.server.errors import OUTCOME, error_response
 from sandlot.server.grants import Grant
 from sandlot.server.ids import is_id
@@ -72,7 +74,8 @@ class PortProxy:
         key = dict(reversed(client.headers)).get(b"x-api-key")
         auth, since = self._plane.auth, self._plane.auth.changes
         caller = await auth.identify(None if key is None else key.decode("latin-1"))
-        return caller, self._plane.grants.grant(caller, since, lambda _caller: None)
+        check(PORTS, caller)
+        return caller, self._plane.grants.grant(caller, since, partial(check, PORTS))
 
     async def _admit(self, caller: Principal, client: Client) -> tuple[LiveSandbox, int]:
         address = client.address
