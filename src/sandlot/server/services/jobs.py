@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 _TYPED = 64 << 10
 _MOST_RUNNING = 256
 _MOST_ENDED = 32
+_TAIL = 2.0  # seconds: what is killed ends at once, unless a reader who has stopped holds it up
 _MOST_AWAITED = 64
 """Commands of a sandbox that have ended, and whose clients may come back for their output."""
 
@@ -332,10 +333,14 @@ class Jobs:
                 break
         else:
             raise NotFoundError("There is no such process, or none any more.")
-        if name == "SIGKILL":
-            await execution.kill()
-        else:
+        if name != "SIGKILL":
             await execution.signal(signal.Signals[name])
+            return
+        await execution.kill()
+        for job in self._begun(sandbox_id):
+            if job.execution is execution:  # its tag can be used again
+                with contextlib.suppress(ServiceError, TimeoutError):
+                    _ = await asyncio.wait_for(job.wait(), _TAIL)
 
     def forget(self, sandbox_id: str, job: Job) -> None:
         """Forget a job that nobody will ask for."""
