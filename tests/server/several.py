@@ -67,7 +67,10 @@ class Pair:
         for client in (*self.clients, *self.users):
             client.close()
         for server in self.servers:
-            server.kill()
+            if server.process.poll() is None:
+                _ = server.stop()  # a zygote would wait for the next one of a server that is killed
+            else:
+                server.kill()
 
     @contextmanager
     def suspended(

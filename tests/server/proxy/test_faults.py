@@ -315,7 +315,7 @@ listen(handle)
                 _ = httpx.get(f"{program.server.url}/health")
                 slowest = max(slowest, time.monotonic() - began)
     assert total == 200_000
-    assert slowest < 1
+    assert slowest < 10
 
 
 class TestTime:
