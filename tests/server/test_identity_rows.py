@@ -234,6 +234,7 @@ def test_lists_are_quick_and_use_indexes(tmp_path: Path) -> None:
 
     # What has ended, which there is more of every day, is not looked at for what lives.
     assert "INDEX uq_sandboxes_live_name (team_id=? AND name=?)" in found["sandboxes by name"].plan
+    assert "INDEX ix_sandboxes_live_newest (team_id=?)" in found["sandboxes, all"].plan
     assert "(created_at,id)<" in found["sandboxes, a page"].plan
 
 

@@ -54,7 +54,7 @@ __all__ = [
     "users",
 ]
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """Revision of the newest migration, which a new database is born with."""
 
 
@@ -171,6 +171,14 @@ sandboxes = Table(
     Column("setup", JSON(none_as_null=True)),
     Index("ix_sandboxes_newest", "team_id", "created_at", "id"),
     Index("ix_sandboxes_live_host", "host_id", sqlite_where=LIVE, postgresql_where=LIVE),
+    Index(
+        "ix_sandboxes_live_newest",
+        "team_id",
+        "created_at",
+        "id",
+        sqlite_where=LIVE,
+        postgresql_where=LIVE,
+    ),
     # A name may be taken again once its sandbox is gone.
     Index(
         "uq_sandboxes_live_name",
