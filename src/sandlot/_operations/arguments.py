@@ -14,6 +14,7 @@ from ..errors import InvalidArgumentError
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _KEY = re.compile(r"[A-Za-z0-9_:.-]{1,255}")
 SHELL = "/bin/sh"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBERED = re.compile(r"[a-z]+-([0-9a-z]{25})")
 _LAST_PORT = 65535
 
@@ -174,6 +175,16 @@ def language(value: Any) -> str:
 def kernel_id(value: Any) -> str:
     """Check the id of a context."""
     return identifier(value, "context")
+
+
+def optional_name(value: Any) -> str | None:
+    """Check a name for a sandbox, which may be left out."""
+    if value is not None and (not isinstance(value, str) or not _NAME.fullmatch(value)):
+        raise InvalidArgumentError(
+            f"not a name: {value!r:.100}; names are 1 to 63 of A-Za-z0-9._-, and begin with a"
+            " letter or digit"
+        )
+    return value
 
 
 def idempotency_key(value: Any) -> str:

@@ -101,7 +101,7 @@ def create(
         memory_mb=memory_mb,
         disk_mb=disk_mb,
         timeout_sec=timeout_sec,
-        name=arguments.optional_text(name, "name"),
+        name=arguments.optional_name(name),
         metadata=arguments.texts(metadata, "metadata"),
         env=arguments.environment(env),
         cwd=arguments.optional_text(cwd, "cwd"),
