@@ -194,14 +194,18 @@ async def has_status(box: Any, status: str) -> bool:
     return bool((await box.refresh()).status == status)
 
 
+async def has_stored(box: Any, size: int) -> bool:
+    points = (await box.metrics("5m")).points
+    return bool(points) and points[-1].disk_bytes >= size
+
+
 async def test_metrics_grow_with_use(live: Live) -> None:
     async with live.box(template="base-python") as box:
         _ = await box.exec("dd if=/dev/zero of=data bs=1M count=8 2>/dev/null")
+        await eventually(lambda: has_stored(box, 8 << 20))  # which is measured every few seconds
         metrics = await box.metrics("5m")
         assert metrics.sandbox_id == box.id
-        assert metrics.points
         assert metrics.points[-1].mem_bytes > 0
-        assert metrics.points[-1].disk_bytes >= 8 << 20
         with pytest.raises(InvalidRequestError):
             _ = await box.metrics("7 weeks")
 

@@ -298,7 +298,8 @@ async def test_what_was_captured_is_counted(open_box: OpenBox) -> None:
         for name in ("s1", "s2"):
             _ = await output(box, f"head -c 7000000 /dev/zero > {name}")
             _ = await box.sandbox.snapshot(name)
-        script = "head -c 7000000 /dev/zero > s3; sleep 20"
+        # Without control groups, less than a tick of CPU time is not seen until there is more.
+        script = "head -c 7000000 /dev/zero > s3; for i in $(seq 100000); do :; done; sleep 60"
         assert (await box.shell(script)).exit.no_space
         await box.sandbox.rollback("s1")
         _ = await output(box, "head -c 7000000 /dev/zero > s4; sleep 2.5; rm s4")
