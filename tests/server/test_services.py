@@ -21,7 +21,8 @@ from sandlot.server.services.errors import (
 from sandlot.server.services.events import Events
 from sandlot.server.services.idempotency import Claim, Idempotency, Keyed
 from sandlot.server.services.machines import Machines
-from sandlot.server.services.sandboxes import NewSandbox, Sandboxes
+from sandlot.server.services.new_sandboxes import NewSandbox
+from sandlot.server.services.sandboxes import Sandboxes
 from sandlot.server.store.memory import MemoryStore
 from sandlot.server.store.records import SandboxRecord
 

@@ -22,7 +22,8 @@ from sandlot.server.services.errors import (
     NotFoundError,
 )
 from sandlot.server.services.lifecycle import TRANSITIONS, Way, expires_at, move
-from sandlot.server.services.sandboxes import NewSandbox, Sandboxes
+from sandlot.server.services.new_sandboxes import NewSandbox
+from sandlot.server.services.sandboxes import Sandboxes
 from sandlot.server.store.memory import MemoryStore
 from sandlot.server.store.records import LIVE_STATUSES, SandboxRecord
 

@@ -39,10 +39,11 @@ from .services.idempotency import Idempotency
 from .services.jobs import Jobs
 from .services.machines import Machines
 from .services.metrics import Metrics
+from .services.new_sandboxes import NewSandbox
 from .services.passwords import Passwords
 from .services.platform import Platform
 from .services.profiles import Profiles
-from .services.sandboxes import NewSandbox, Sandboxes
+from .services.sandboxes import Sandboxes
 from .services.snapshots import Snapshots
 from .services.starting import Starter
 from .services.stats import Stats

@@ -15,8 +15,8 @@ from sandlot.models import (
 from sandlot.server.services import usage
 from sandlot.server.services.enrollment import Credentials
 from sandlot.server.services.hosts import Invitation, SeenHost
+from sandlot.server.services.new_sandboxes import NewSandbox
 from sandlot.server.services.principals import DEFAULT_TEAM
-from sandlot.server.services.sandboxes import NewSandbox
 from sandlot.server.store.hosts import HostRecord
 from sandlot.server.store.records import SnapshotRecord
 

@@ -18,7 +18,8 @@ from sandlot.server.services.idempotency import Claim
 from sandlot.server.services.labels import check_labels
 from sandlot.server.services.lifecycle import expires_at
 from sandlot.server.services.naming import check_text, sandbox_name
-from sandlot.server.services.sandboxes import Creation, NewSandbox
+from sandlot.server.services.new_sandboxes import NewSandbox
+from sandlot.server.services.sandboxes import Creation
 from sandlot.server.store.records import SandboxFilter
 
 from .bodies import read_json, reply, reply_list

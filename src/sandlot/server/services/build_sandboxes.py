@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from sandlot.server.store.builds import BuildRecord, BuildRows
 
 from .errors import HostUnavailableError, NotFoundError, ServiceError
-from .sandboxes import NewSandbox, Sandboxes
+from .new_sandboxes import NewSandbox
+from .sandboxes import Sandboxes
 from .snapshots import Snapshots
 
 __all__ = ["BuildSandboxes", "NewBuild"]

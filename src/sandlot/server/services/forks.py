@@ -10,7 +10,8 @@ from sandlot.server.ids import new_id, related_id
 from sandlot.server.store.records import SandboxRecord
 
 from .captures import drop, hold
-from .sandboxes import NewSandbox, Sandboxes
+from .new_sandboxes import NewSandbox
+from .sandboxes import Sandboxes
 from .tasks import TaskGroup
 
 __all__ = ["Forks"]

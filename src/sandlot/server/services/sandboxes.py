@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sandlot.server.engine.base import Engine, SandboxSpec
 from sandlot.server.store.base import NameTakenError, SandboxRows
 from sandlot.server.store.records import SandboxFilter, SandboxRecord
-from sandlot.server.store.setups import Setup
 
-from . import isolation
+from . import new_sandboxes
 from .errors import (
     AlreadyExistsError,
     HostUnavailableError,
@@ -30,51 +29,17 @@ from .lifecycle import FIRST_STATUS, move, wrong_state
 from .live import LiveSandbox
 from .lives import Lives
 from .machines import Machines
+from .new_sandboxes import NewSandbox
 from .problems import engine_errors
 from .recovery import recover
 from .tasks import TaskGroup
 
-__all__ = ["Creation", "NewSandbox", "Sandboxes", "StopReport"]
+__all__ = ["Creation", "Sandboxes", "StopReport"]
 
-_LEAST_MEMORY_MB = 8
-_NETWORKS = ("none", "outbound", "full")
 _ELSEWHERE = "Another server is making this sandbox: send the request again."
 _RETRY_AFTER = 1.0
 _ATTEMPTS = 10
 """How often a sandbox of a name is looked for that vanishes each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewSandbox:
-    """What a new sandbox shall be like; zeros and None are for the defaults.
-
-    Attributes:
-        snapshot: Name of the snapshot that its files come from.
-        snapshot_id: What the engine knows those files by.
-        snapshot_host_id: Where they are.
-        setup: What it gets besides them.
-        host_tags: What the host must have.
-    """
-
-    template: str = "minimal"
-    vcpus: int = 1
-    memory_mb: int = 512
-    disk_mb: int = 5120
-    timeout_sec: int = 0
-    network: str = "none"
-    name: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
-    cwd: str | None = None
-    on_timeout: str = "pause"
-    max_lifetime_sec: int = 0
-    lease_sec: int = 0
-    snapshot: str | None = None
-    snapshot_id: str | None = None
-    snapshot_host_id: str | None = None
-    setup: Setup | None = None
-    host_tags: Sequence[str] = ()
-    require_isolation: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,23 +269,7 @@ class Sandboxes:
         Raises:
             ServiceError: It cannot.
         """
-        capabilities = self._engine.capabilities
-        if wanted.template not in capabilities.templates:
-            known = ", ".join(capabilities.templates)
-            advice = capabilities.missing.get(wanted.template)
-            if advice is not None:
-                raise NotFoundError(f"The template is not installed on the server. {advice}")
-            raise NotFoundError(f"There is no template of that name; there are: {known}.")
-        if wanted.memory_mb < _LEAST_MEMORY_MB:
-            raise InvalidRequestError(
-                f"memory_mb: a sandbox needs at least {_LEAST_MEMORY_MB} MiB of memory."
-            )
-        if wanted.network not in _NETWORKS:
-            known = ", ".join(capabilities.network)
-            raise InvalidRequestError(f"There is no such network mode; there are: {known}.")
-        if wanted.network not in capabilities.network:
-            raise UnsupportedError(f"This engine has no network mode {wanted.network!r}.")
-        isolation.require(capabilities, wanted.network, wanted.require_isolation)
+        new_sandboxes.check(wanted, self._engine.capabilities)
 
     async def _create(self, team_id: str, wanted: NewSandbox, sandbox_id: str) -> SandboxRecord:
         place = await self._machines.choose(team_id, wanted.host_tags, wanted.snapshot_host_id)

@@ -23,8 +23,9 @@ from .errors import (
 )
 from .events import Event, Events, Resource
 from .live import LiveSandbox
+from .new_sandboxes import NewSandbox
 from .principals import DEFAULT_TEAM
-from .sandboxes import NewSandbox, Sandboxes
+from .sandboxes import Sandboxes
 from .tasks import TaskGroup
 
 __all__ = ["Snapshots"]
