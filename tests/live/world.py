@@ -52,7 +52,8 @@ class Server:
         try:
             yield
         finally:
-            os.kill(self.pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it was killed, and waited for
+                os.kill(self.pid, signal.SIGCONT)
 
     def has_unread(self) -> bool:
         """Tell whether a request has arrived that it has not read yet."""
